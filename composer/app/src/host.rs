@@ -1,0 +1,14 @@
+//! Effects: the only modules that touch files, processes, the network, the clock and the environment.
+#![allow(clippy::disallowed_methods, reason = "effects live here and nowhere else")]
+pub mod clock;
+pub mod command;
+pub mod environment;
+pub mod fetch;
+pub mod files;
+pub mod interrupt;
+pub mod mirror;
+pub mod plant;
+pub mod sandbox;
+pub mod store;
+pub mod toolbox;
+pub mod walk;

@@ -1,0 +1,1 @@
+//! Commands: values first, processes second.

@@ -1,0 +1,1 @@
+//! What the process was given: variables, directories, the user.

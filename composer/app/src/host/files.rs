@@ -1,0 +1,1 @@
+//! Single files: read whole, replaced by rename.

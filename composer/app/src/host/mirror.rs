@@ -1,0 +1,1 @@
+//! Where this machine gets its archives from.

@@ -1,0 +1,1 @@
+//! A file tree becomes a directory.

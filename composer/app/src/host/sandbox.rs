@@ -1,0 +1,1 @@
+//! Namespaces: where foreign programs run.

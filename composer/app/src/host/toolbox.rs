@@ -1,0 +1,1 @@
+//! Debian tools that the program brings for itself.

@@ -1,0 +1,12 @@
+//! goni-compose: turns a recipe into a disk that boots, and proves it.
+//!
+//! Deciding is pure; acting is done by [`stages`] through [`host`], the only place with effects;
+//! [`verify`] reads the finished bytes back; [`smoke`] boots them; [`cli`] alone owns the terminal.
+
+pub mod cli;
+pub mod failure;
+pub mod host;
+pub mod progress;
+pub mod smoke;
+pub mod stages;
+pub mod verify;

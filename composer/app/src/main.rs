@@ -1,0 +1,3 @@
+//! The command `goni-compose`.
+
+fn main() {}

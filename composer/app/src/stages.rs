@@ -1,0 +1,4 @@
+//! The stages of a build, one module each.
+
+pub mod configure;
+pub mod unpack;

@@ -1,0 +1,1 @@
+//! Maintainer scripts run, and the result is read back.

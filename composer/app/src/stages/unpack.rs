@@ -1,0 +1,1 @@
+//! Packages become a directory that dpkg takes for unpacked.

@@ -1,0 +1,1 @@
+//! The finished bytes, read back by independent readers.

@@ -1,0 +1,1 @@
+//! Control files: stanzas of fields.

@@ -1,0 +1,1 @@
+//! The dpkg database of an unpacked tree.

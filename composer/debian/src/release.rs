@@ -1,0 +1,1 @@
+//! Release files: what an archive signs.

@@ -1,0 +1,1 @@
+//! Resolution: from wished packages to one set of versions.

@@ -1,0 +1,1 @@
+//! Version numbers and their order.

@@ -1,0 +1,1 @@
+//! EROFS images: the read-only root.

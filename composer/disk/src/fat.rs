@@ -1,0 +1,1 @@
+//! FAT32 images: the EFI system partition.

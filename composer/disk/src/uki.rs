@@ -1,0 +1,1 @@
+//! Unified kernel images: sections appended to systemd's EFI stub.

@@ -1,0 +1,1 @@
+//! Overlays: files, units, users.

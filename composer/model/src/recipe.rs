@@ -1,0 +1,1 @@
+//! Recipes: as typed and as meant.

@@ -1,0 +1,1 @@
+//! What a build and its checks found.
