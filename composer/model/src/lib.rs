@@ -7,6 +7,7 @@ pub mod arch;
 pub mod digest;
 pub mod layout;
 pub mod lock;
+pub mod name;
 pub mod number;
 pub mod overlay;
 pub mod plan;

@@ -1,1 +1,252 @@
-//! Recipes: as typed and as meant.
+//! Recipes: as typed and as meant ([`Recipe`]).
+//!
+//! A recipe file and those it `extends` become one table ([`merge`]), by key and never by
+//! index; the table becomes a [`doc::RecipeDoc`], and [`check`] makes the [`Recipe`] of it. Reading
+//! the files, and asking whether a target or an overlay exists, is left to the caller.
+
+use std::collections::BTreeMap;
+
+use serde::Serialize;
+
+use crate::digest::Sha256Digest;
+use crate::name::{
+    Fingerprint, ImagePath, KernelWord, Name, PackageName, PackagePattern, ProjectPath, SuiteName, Url,
+    Version,
+};
+use crate::size::ByteCount;
+
+/// A recipe as meant: every value present, checked and in its own type.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Recipe {
+    /// The first part of the image's file name.
+    pub name: Name,
+    /// The version of the image.
+    pub version: Version,
+    /// The folder below `firmware/` that describes the board.
+    pub target: Name,
+    /// Folders below `overlays/`, in the order in which they are laid over the tree.
+    pub overlays: Vec<Name>,
+    /// What comes from Debian.
+    pub debian: Debian,
+    /// Vendors' archives, sorted by name.
+    pub archives: Vec<Archive>,
+    /// What is laid into the image as it is, by name.
+    pub payloads: BTreeMap<Name, Payload>,
+    /// The EFI system partition.
+    pub esp: Esp,
+    /// The root file system.
+    pub root: Root,
+    /// The swap partition, or none.
+    pub swap: Swap,
+    /// The partition that keeps what must outlive an update.
+    pub state: State,
+    /// The kernel.
+    pub kernel: Kernel,
+    /// What is written.
+    pub output: Output,
+}
+
+/// What comes from Debian.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Debian {
+    /// The release.
+    pub suite: Suite,
+    /// Components of the archive, in order.
+    pub components: Vec<SuiteName>,
+    /// Packages that must be there, sorted.
+    pub packages: Vec<PackageName>,
+    /// Packages that must not be there, sorted.
+    pub exclude: Vec<PackageName>,
+    /// Packages whose job something else in the image does: dependencies on them are met, sorted.
+    pub provided: Vec<PackageName>,
+    /// Whether Recommends count as Depends.
+    pub recommends: bool,
+}
+
+/// A release of Debian.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Suite {
+    /// Debian 13.
+    Trixie,
+}
+
+impl Suite {
+    /// The suites that make the release: itself, its updates, its security fixes.
+    ///
+    /// Each with the archive it belongs to: `debian` or `debian-security`.
+    #[must_use]
+    pub const fn suites(self) -> [(&'static str, &'static str); 3] {
+        match self {
+            Self::Trixie => {
+                [("debian", "trixie"), ("debian", "trixie-updates"), ("debian-security", "trixie-security")]
+            }
+        }
+    }
+}
+
+/// A vendor's signed archive.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Archive {
+    /// What errors and the lock call it.
+    pub name: Name,
+    /// Where it is.
+    pub uri: Url,
+    /// The suite below `dists/`.
+    pub suite: SuiteName,
+    /// Components, in order.
+    pub components: Vec<SuiteName>,
+    /// The key that must have signed it.
+    pub key: ArchiveKey,
+    /// The packages it may provide, and no other.
+    pub allow: Vec<PackagePattern>,
+}
+
+/// The key of a vendor's archive.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct ArchiveKey {
+    /// Where the certificate is.
+    pub source: KeySource,
+    /// The fingerprint it must have.
+    pub fingerprint: Fingerprint,
+}
+
+/// Where a certificate is.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum KeySource {
+    /// In the project, from its root.
+    File(ProjectPath),
+    /// On the network; the fingerprint decides.
+    Url(Url),
+}
+
+/// A program laid into the image.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Payload {
+    /// Its place in the image.
+    pub path: ImagePath,
+    /// Where its bytes come from.
+    pub source: PayloadSource,
+}
+
+/// Where the bytes of a payload come from.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum PayloadSource {
+    /// The recipe does not say: the command line does, or the overlay's stand-in is used.
+    Open,
+    /// A file of the project, from its root.
+    File(ProjectPath),
+    /// A download.
+    Url {
+        /// Its address.
+        url: Url,
+        /// What it must digest to.
+        sha256: Sha256Digest,
+    },
+}
+
+/// The EFI system partition.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+pub struct Esp {
+    /// Its size, 512 MiB or more.
+    pub size: ByteCount,
+}
+
+/// The root file system.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+pub struct Root {
+    /// Its format.
+    pub filesystem: RootFilesystem,
+    /// How its files are packed.
+    pub compression: Compression,
+    /// The size of its partition, into which it must fit.
+    pub size: ByteCount,
+    /// Whether dm-verity protects it.
+    pub verity: bool,
+}
+
+/// A format of the root file system.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum RootFilesystem {
+    /// EROFS.
+    Erofs,
+}
+
+/// How the files of the root file system are packed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Compression {
+    /// Zstandard.
+    Zstd,
+    /// Not at all.
+    None,
+}
+
+/// The partition that keeps what must outlive an update.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+pub struct State {
+    /// Its size when built; it grows to fill the disk on first boot.
+    pub size: ByteCount,
+    /// How it is encrypted.
+    pub encryption: StateEncryption,
+}
+
+/// How the state partition is encrypted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum StateEncryption {
+    /// Not at all.
+    None,
+}
+
+/// Swap space. There is no plaintext kind.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Swap {
+    /// No partition, no swap.
+    None,
+    /// A partition, encrypted with a new random key at each boot.
+    RandomKey {
+        /// The size of the partition.
+        size: ByteCount,
+    },
+}
+
+/// The kernel.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Kernel {
+    /// Words added to the command line, behind the target's.
+    pub command_line: Vec<KernelWord>,
+}
+
+/// What is written.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Output {
+    /// Formats, sorted, at least one.
+    pub formats: Vec<OutputFormat>,
+    /// How clusters of a qcow2 file are packed.
+    pub qcow2_compression: Qcow2Compression,
+}
+
+/// A container format.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum OutputFormat {
+    /// The disk itself, sparse.
+    Raw,
+    /// QEMU's copy-on-write format, version 3.
+    Qcow2,
+}
+
+/// How clusters of a qcow2 file are packed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Qcow2Compression {
+    /// Zstandard: QEMU 5.1 and later.
+    Zstd,
+    /// Deflate: every QEMU.
+    Zlib,
+}
