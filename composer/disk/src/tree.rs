@@ -5,6 +5,7 @@
 //! package, overlay or stage that put it there.
 
 mod path;
+mod resolve;
 
 use std::collections::BTreeMap;
 use std::fmt;
