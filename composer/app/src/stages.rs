@@ -2,4 +2,6 @@
 
 pub mod configure;
 pub mod initrd;
+pub mod overlay;
+pub mod state;
 pub mod unpack;

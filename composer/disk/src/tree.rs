@@ -323,6 +323,13 @@ impl FileTree {
         self.inodes.len()
     }
 
+    /// How many names the inode behind a path has; none for a path that is not there.
+    #[must_use]
+    pub fn links(&self, path: &TreePath) -> usize {
+        let Some(wanted) = self.entries.get(path).map(|entry| entry.inode) else { return 0 };
+        self.entries.values().filter(|entry| entry.inode == wanted).count()
+    }
+
     /// Every inode that has a name or once had one, to change it.
     pub fn inodes_mut(&mut self) -> impl Iterator<Item = &mut Inode> {
         self.inodes.iter_mut()

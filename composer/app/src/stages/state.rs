@@ -1,0 +1,235 @@
+//! What must survive moves from the root to the state partition, and the mount tables say so.
+//!
+//! Each persistent directory is a subdirectory of the one state file system, mounted directly at its
+//! place (`X-mount.subdir`, util-linux): the file system's own root is mounted nowhere, so nobody who
+//! owns one of them can reach the others through it.
+
+use std::collections::BTreeMap;
+
+use goni_disk::tree::{Content, FileTree, Inode, InvalidPath, Kind, Metadata, Owner, TreeError, TreePath};
+use goni_model::layout::{Layout, Role};
+use goni_model::time::Timestamp;
+use uuid::Uuid;
+
+use crate::failure::{Class, Classify};
+
+/// The directories that outlive a reboot, and the name of each on the state partition.
+const PERSISTENT: [(&str, &str); 4] = [
+    ("var/lib/goni", "data"),
+    ("opt/goni/models", "models"),
+    ("etc/goni", "config"),
+    ("var/log/journal", "journal"),
+];
+
+/// Where the initrd keeps this node's machine id: `identity/etc/machine-id`, as
+/// systemd-machine-id-setup(1) writes it below a root.
+const IDENTITY: [&str; 2] = ["identity", "identity/etc"];
+
+/// How the state is mounted: data, never programs or devices; no write for a read.
+const STATE_OPTIONS: &str = "rw,nosuid,nodev,noexec,noatime";
+
+/// Why the state cannot be set apart.
+#[derive(Debug, thiserror::Error)]
+pub enum StateError {
+    /// A persistent directory that no overlay makes.
+    #[error("`{path}` is to persist, but the tree has no such directory")]
+    NoDirectory {
+        /// The path.
+        path: TreePath,
+    },
+    /// A hard link between what persists and what does not.
+    #[error("`{path}` persists, but has a hard link outside of it")]
+    HardLink {
+        /// The path.
+        path: TreePath,
+    },
+    /// An entry the tree cannot take.
+    #[error("setting the state apart")]
+    Tree(#[from] TreeError),
+    /// A name that makes no path.
+    #[error("setting the state apart")]
+    Path(#[from] InvalidPath),
+}
+
+impl Classify for StateError {
+    fn class(&self) -> Class {
+        Class::Content
+    }
+
+    fn hint(&self) -> Option<String> {
+        match self {
+            Self::NoDirectory { .. } => {
+                Some("the overlays `base` and `goni` declare these directories".to_owned())
+            }
+            _ => None,
+        }
+    }
+}
+
+/// Moves what is below the persistent directories into a tree of its own; in the root their mount
+/// points stay, with owner and mode, empty.
+///
+/// # Errors
+/// [`StateError`].
+pub fn set_apart(root: &mut FileTree, date: Timestamp) -> Result<FileTree, StateError> {
+    let mut state = FileTree::new(metadata(0o755, date), owner());
+    for name in IDENTITY {
+        let inode = Inode { metadata: metadata(0o755, date), kind: Kind::Directory };
+        state.insert(path(name), inode, owner())?;
+    }
+    for (place, name) in PERSISTENT {
+        let (place, name) = (path(place), path(name));
+        let Some(inode) = root.get(&place).filter(|inode| matches!(inode.kind, Kind::Directory)).cloned()
+        else {
+            return Err(StateError::NoDirectory { path: place });
+        };
+        state.insert(name.clone(), inode, owner())?;
+        let moved: Vec<(TreePath, Owner, Inode)> = root
+            .below(&place)
+            .map(|(path, entry)| (path.clone(), entry.owner.clone(), root.inode(entry.inode).clone()))
+            .collect();
+        for (path, owner, inode) in moved {
+            let below = path.as_bytes().get(place.as_bytes().len() + 1..).unwrap_or_default();
+            if root.links(&path) > 1 {
+                return Err(StateError::HardLink { path });
+            }
+            state.insert(name.join(below)?, inode, owner)?;
+        }
+        let children: Vec<TreePath> = root.children(&place).map(|(path, _)| path.clone()).collect();
+        for child in children {
+            root.remove(&child)?;
+        }
+    }
+    Ok(state)
+}
+
+/// Writes `/etc/fstab` and `/etc/crypttab` for a layout.
+///
+/// # Errors
+/// `Tree` if the root has no `/etc`.
+pub fn write_tables(
+    root: &mut FileTree,
+    layout: &Layout,
+    uuid: impl Fn(Role) -> Uuid,
+    date: Timestamp,
+) -> Result<(), StateError> {
+    let mut fstab = String::from(
+        "# Written by goni-compose. The root is not here: the kernel command line names it by its hash.\n\
+         # The initrd mounts /var, whose changes are forgotten, and has checked the state partition.\n",
+    );
+    let state = uuid(Role::State).hyphenated();
+    for (place, name) in PERSISTENT {
+        fstab
+            .push_str(&format!("PARTUUID={state} /{place} ext4 {STATE_OPTIONS},X-mount.subdir={name} 0 0\n"));
+    }
+    if layout.slot(Role::Swap).is_some() {
+        fstab.push_str("/dev/mapper/swap none swap nofail 0 0\n");
+        // A new key from the kernel at each boot: what was swapped out is noise to the next one. The guard
+        // of systemd-cryptsetup@swap.service looks at the partition before this overwrites it.
+        let crypttab = format!(
+            "# Written by goni-compose.\nswap PARTUUID={} /dev/urandom \
+             plain,cipher=aes-xts-plain64,size=512,sector-size=4096,swap,nofail\n",
+            uuid(Role::Swap).hyphenated()
+        );
+        write(root, "etc/crypttab", crypttab, date)?;
+    }
+    write(root, "etc/fstab", fstab, date)
+}
+
+fn write(root: &mut FileTree, place: &str, text: String, date: Timestamp) -> Result<(), StateError> {
+    let inode =
+        Inode { metadata: metadata(0o644, date), kind: Kind::File(Content::inline(text.into_bytes())) };
+    root.insert(path(place), inode, owner())?;
+    Ok(())
+}
+
+fn path(text: &str) -> TreePath {
+    TreePath::parse(text.as_bytes()).expect("paths written in this program are canonical")
+}
+
+fn metadata(mode: u16, mtime: Timestamp) -> Metadata {
+    Metadata { mode, uid: 0, gid: 0, mtime, xattrs: BTreeMap::new() }
+}
+
+fn owner() -> Owner {
+    Owner::Stage("state".into())
+}
+
+#[cfg(test)]
+mod tests {
+    use goni_model::size::{ByteCount, SectorSize};
+
+    use super::*;
+
+    const DATE: Timestamp = Timestamp::from_seconds(7);
+
+    fn root() -> FileTree {
+        let mut root = FileTree::new(metadata(0o755, DATE), owner());
+        for name in [
+            "etc",
+            "etc/goni",
+            "opt",
+            "opt/goni",
+            "opt/goni/models",
+            "var",
+            "var/lib",
+            "var/lib/goni",
+            "var/log",
+            "var/log/journal",
+        ] {
+            let inode = Inode { metadata: metadata(0o750, DATE), kind: Kind::Directory };
+            root.insert(path(name), inode, owner()).unwrap();
+        }
+        write(&mut root, "etc/goni/goni.env", "LLM_STUB=1\n".into(), DATE).unwrap();
+        root
+    }
+
+    #[test]
+    fn what_persists_leaves_only_its_mount_point() {
+        let mut root = root();
+        let state = set_apart(&mut root, DATE).unwrap();
+        assert_eq!(root.get(&path("etc/goni/goni.env")), None);
+        assert_eq!(root.get(&path("etc/goni")).unwrap().metadata.mode, 0o750);
+        let names: Vec<String> = state.iter().map(|(path, _)| path.to_string()).collect();
+        assert_eq!(
+            names,
+            [
+                "/",
+                "/config",
+                "/config/goni.env",
+                "/data",
+                "/identity",
+                "/identity/etc",
+                "/journal",
+                "/models"
+            ]
+        );
+    }
+
+    #[test]
+    fn a_directory_that_nobody_made_is_named() {
+        let mut root = root();
+        root.remove(&path("opt/goni/models")).unwrap();
+        let error = set_apart(&mut root, DATE).unwrap_err();
+        assert_eq!(error.to_string(), "`/opt/goni/models` is to persist, but the tree has no such directory");
+    }
+
+    #[test]
+    fn the_tables_name_partitions_by_their_identifier() {
+        let sizes = [(Role::Swap, ByteCount::from_mib(1)), (Role::State, ByteCount::from_mib(1))];
+        let layout = Layout::place(SectorSize::B512, &sizes).unwrap();
+        let mut root = root();
+        write_tables(&mut root, &layout, |_| Uuid::nil(), DATE).unwrap();
+        let text = |place: &str| match &root.get(&path(place)).unwrap().kind {
+            Kind::File(Content::Inline(bytes)) => String::from_utf8(bytes.to_vec()).unwrap(),
+            other => panic!("{other:?}"),
+        };
+        assert!(text("etc/fstab").contains(
+            "\nPARTUUID=00000000-0000-0000-0000-000000000000 /etc/goni ext4 rw,nosuid,nodev,noexec,noatime,X-mount.subdir=config 0 0\n"
+        ));
+        assert!(
+            text("etc/crypttab")
+                .contains("\nswap PARTUUID=00000000-0000-0000-0000-000000000000 /dev/urandom plain,")
+        );
+    }
+}
