@@ -30,6 +30,7 @@ mod offset {
     pub(super) const SIZE_OF_OPTIONAL_HEADER: u64 = 20;
     pub(super) const OPTIONAL_HEADER: u64 = 24;
     pub(super) const MAGIC: u64 = OPTIONAL_HEADER;
+    pub(super) const SIZE_OF_INITIALIZED_DATA: u64 = OPTIONAL_HEADER + 8;
     pub(super) const SECTION_ALIGNMENT: u64 = OPTIONAL_HEADER + 32;
     pub(super) const FILE_ALIGNMENT: u64 = OPTIONAL_HEADER + 36;
     pub(super) const SIZE_OF_IMAGE: u64 = OPTIONAL_HEADER + 56;
@@ -71,6 +72,7 @@ pub(super) struct Pe {
     pub(super) sections: Vec<SectionHeader>,
     /// `e_lfanew`.
     start: u64,
+    size_of_initialized_data: u32,
     /// Offset of the section table.
     table: u64,
     size_of_headers: u64,
@@ -179,7 +181,17 @@ impl Pe {
             }
             sections.push(section);
         }
-        Ok(Self { arch, section_alignment, file_alignment, sections, start, table, size_of_headers })
+        let size_of_initialized_data = long(offset::SIZE_OF_INITIALIZED_DATA)?;
+        Ok(Self {
+            arch,
+            section_alignment,
+            file_alignment,
+            sections,
+            start,
+            size_of_initialized_data,
+            table,
+            size_of_headers,
+        })
     }
 
     /// Checks what matters only to a file that is to grow.
@@ -239,6 +251,11 @@ impl Pe {
         let end = added.last().map_or(0, SectionHeader::end_address).max(self.image_end());
         let end = u32::try_from(end.next_multiple_of(u64::from(self.section_alignment)));
         let end = end.expect("sections of the stub and ours end below 4 GiB, both checked");
+        // Nothing reads it, so a stub with a wild value is no reason to stop.
+        let data = added
+            .iter()
+            .fold(self.size_of_initialized_data, |sum, section| sum.saturating_add(section.virtual_size));
+        put(self.start + offset::SIZE_OF_INITIALIZED_DATA, &data.to_le_bytes());
         put(self.start + offset::NUMBER_OF_SECTIONS, &count.to_le_bytes());
         put(self.start + offset::SIZE_OF_IMAGE, &end.to_le_bytes());
         put(self.start + offset::CHECK_SUM, &[0; 4]);
