@@ -90,7 +90,7 @@ pub struct Units {
 /// The JSON Schema of an overlay.
 #[must_use]
 pub fn schema() -> schemars::Schema {
-    schemars::schema_for!(OverlayDoc)
+    shape::of::<OverlayDoc>()
 }
 
 /// Checks the overlay that a file declares; `known` are the overlays there are.

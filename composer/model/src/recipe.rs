@@ -45,7 +45,7 @@ pub struct Known {
 /// The JSON Schema of a recipe.
 #[must_use]
 pub fn schema() -> schemars::Schema {
-    schemars::schema_for!(RecipeDoc)
+    shape::of::<RecipeDoc>()
 }
 
 /// Checks one recipe file by itself and says which recipe it extends.

@@ -86,7 +86,7 @@ impl QemuFirmware {
 /// The JSON Schema of a target.
 #[must_use]
 pub fn schema() -> schemars::Schema {
-    schemars::schema_for!(TargetDoc)
+    shape::of::<TargetDoc>()
 }
 
 /// Checks the target that a file describes.

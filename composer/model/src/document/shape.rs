@@ -9,6 +9,41 @@ use crate::document::fault::Fault;
 use crate::document::nearest::nearest;
 use crate::document::source::Span;
 
+/// The JSON Schema of a document type, without `null`, which TOML does not have.
+#[must_use]
+pub fn of<T: schemars::JsonSchema>() -> schemars::Schema {
+    let mut schema = schemars::schema_for!(T).to_value();
+    drop_null(&mut schema);
+    // A table stays a table, which is a schema.
+    schemars::Schema::try_from(schema).unwrap_or_default()
+}
+
+/// Removes `null` from types, and takes an optional reference for the reference itself.
+fn drop_null(value: &mut Value) {
+    match value {
+        Value::Array(items) => items.iter_mut().for_each(drop_null),
+        Value::Object(keys) => {
+            if let Some(Value::Array(kinds)) = keys.get_mut("type") {
+                kinds.retain(|kind| kind != "null");
+                if let [kind] = &mut kinds[..] {
+                    let kind = kind.take();
+                    keys.insert("type".to_owned(), kind);
+                }
+            }
+            if let Some(Value::Array(choices)) = keys.get_mut("anyOf") {
+                choices.retain(|choice| choice.get("type") != Some(&"null".into()));
+                if let [Value::Object(only)] = &mut choices[..] {
+                    let only = std::mem::take(only);
+                    keys.remove("anyOf");
+                    keys.extend(only);
+                }
+            }
+            keys.values_mut().for_each(drop_null);
+        }
+        _ => {}
+    }
+}
+
 /// Checks a table against a schema that schemars made of a document type.
 #[must_use]
 pub fn check(table: &DeTable<'_>, schema: &schemars::Schema) -> Vec<Fault> {
@@ -66,15 +101,11 @@ impl<'s> Shape<'s> {
         }
     }
 
-    /// Follows references, and takes the part of an optional schema that is not null.
+    /// Follows references.
     fn resolve(&self, schema: &'s Value) -> &'s Value {
-        if let Some(reference) = schema.get("$ref").and_then(Value::as_str) {
-            let pointed = reference.strip_prefix('#').and_then(|pointer| self.root.pointer(pointer));
-            return pointed.map_or(schema, |schema| self.resolve(schema));
-        }
-        let choices = schema.get("anyOf").and_then(Value::as_array);
-        let real = choices.and_then(|all| all.iter().find(|one| one.get("type") != Some(&"null".into())));
-        real.map_or(schema, |schema| self.resolve(schema))
+        let reference = schema.get("$ref").and_then(Value::as_str);
+        let pointer = reference.and_then(|reference| reference.strip_prefix('#'));
+        pointer.and_then(|pointer| self.root.pointer(pointer)).map_or(schema, |schema| self.resolve(schema))
     }
 }
 
@@ -93,13 +124,7 @@ fn unknown_key<'k, I: Iterator<Item = &'k str>>(
 }
 
 fn kind_of_schema(schema: &Value) -> &str {
-    match schema.get("type") {
-        Some(Value::String(kind)) => kind,
-        Some(Value::Array(kinds)) => {
-            kinds.iter().filter_map(Value::as_str).find(|kind| *kind != "null").unwrap_or_default()
-        }
-        _ => "",
-    }
+    schema.get("type").and_then(Value::as_str).unwrap_or_default()
 }
 
 fn words(kind: &str) -> &str {
