@@ -79,13 +79,19 @@ impl Checker {
     ) -> T {
         match text {
             Some(text) => self.parse(text).unwrap_or(default),
-            None => self.default(key, default),
+            None => self.default_text(key, default),
         }
     }
 
     /// Notes that a default applies, and gives it back.
     pub fn default<T: Display>(&mut self, key: &str, default: T) -> T {
         self.defaults.push((key.to_owned(), default.to_string()));
+        default
+    }
+
+    /// Notes that a default applies that would be typed in quotes, and gives it back.
+    pub fn default_text<T: Display>(&mut self, key: &str, default: T) -> T {
+        self.default(key, format_args!("\"{default}\""));
         default
     }
 
@@ -98,7 +104,7 @@ impl Checker {
     ) -> T {
         let (word, default) = choices[0];
         let Some(text) = text else {
-            self.default(key, word);
+            self.default_text(key, word);
             return default;
         };
         self.choice(text, key, &choices).unwrap_or(default)
@@ -172,7 +178,8 @@ impl Checker {
         let fault = Fault::new(Span::from(text.span()), format!("unknown {kind} `{}`", typed.escape_debug()));
         self.fault(match nearest(typed, known.clone()) {
             Some(meant) => fault.hint(format!("did you mean `{meant}`?")),
-            None => fault.hint(format!("known are: {}", known.collect::<Vec<_>>().join(", "))),
+            None if known.clone().next().is_none() => fault.hint(format!("this project has no {kind} yet")),
+            None => fault.hint(format!("there are: {}", known.collect::<Vec<_>>().join(", "))),
         });
     }
 

@@ -216,7 +216,7 @@ fn root(doc: &RootDoc, checker: &mut Checker) -> Root {
 
 fn swap(doc: Option<&SwapDoc>, checker: &mut Checker) -> Swap {
     let Some(doc) = doc else {
-        checker.default("swap.size", "none");
+        checker.default_text("swap.size", "none");
         return Swap::None;
     };
     if let Some(text) = doc.encryption.as_ref().filter(|text| text.get_ref() == "none") {
@@ -269,15 +269,16 @@ fn output(doc: &OutputDoc, checker: &mut Checker) -> Output {
             formats.push(OutputFormat::Raw);
         }
         Some(list) => {
-            for text in list {
+            for text in list.get_ref() {
                 let format = checker.choice(text, "output.formats", &choices);
                 if format.is_some_and(|format| formats.contains(&format)) {
                     checker.fault_at(text, format!("`{}` is listed twice", text.get_ref()));
                 }
                 formats.extend(format);
             }
-            if list.is_empty() {
-                checker.missing("output.formats", "list at least one of \"raw\" and \"qcow2\"");
+            if list.get_ref().is_empty() {
+                let fault = Fault::new(Span::from(list.span()), "`output.formats` lists nothing");
+                checker.fault(fault.hint("list at least one of `raw` and `qcow2`"));
             }
         }
     }
@@ -292,7 +293,7 @@ fn output(doc: &OutputDoc, checker: &mut Checker) -> Output {
 
 /// The size of a partition: a whole number of MiB, not none, not absurd.
 fn partition_size(text: Option<&Text>, key: &str, default: ByteCount, checker: &mut Checker) -> ByteCount {
-    let Some(text) = text else { return checker.default(key, default) };
+    let Some(text) = text else { return checker.default_text(key, default) };
     let Some(size) = checker.parse::<ByteCount>(text) else { return default };
     let problem = if size == ByteCount::ZERO {
         format!("`{key}` is nothing")

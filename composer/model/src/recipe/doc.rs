@@ -207,7 +207,7 @@ pub struct KernelDoc {
 pub struct OutputDoc {
     /// Formats. Default: raw.
     #[schemars(with = "Option<Vec<String>>", extend("items" = {"enum": ["raw", "qcow2", "..."], "type": "string"}))]
-    pub formats: Option<Vec<Text>>,
+    pub formats: Option<Spanned<Vec<Text>>>,
     /// How clusters of a qcow2 file are packed; zlib for QEMU before 5.1. Default: zstd.
     #[schemars(with = "Option<String>", extend("enum" = ["zstd", "zlib"]))]
     pub qcow2_compression: Option<Text>,
