@@ -1,1 +1,79 @@
 //! The terminal: arguments in, progress and errors out.
+//!
+//! Results go to standard output, everything else to standard error. What a verb does is elsewhere;
+//! `cli/<verb>.rs` only turns arguments into a call and the outcome into text.
+
+pub mod arguments;
+pub mod build;
+pub mod check;
+pub mod completions;
+pub mod lock;
+mod panic;
+pub mod plan;
+pub mod progress;
+mod render;
+pub mod run;
+pub mod schema;
+pub mod smoke;
+pub mod terminal;
+pub mod toolbox;
+pub mod verify;
+
+use std::process::ExitCode;
+
+use clap::Parser as _;
+
+use crate::cli::arguments::{Arguments, Verb};
+use crate::cli::terminal::Terminal;
+use crate::failure::{Class, Classify, Failure};
+
+/// The program: arguments, verb, exit code.
+#[must_use]
+pub fn main() -> ExitCode {
+    panic::install();
+    let arguments = match Arguments::try_parse() {
+        Ok(arguments) => arguments,
+        Err(error) => {
+            // Help and version are asked for and go to standard output; a closed pipe there is no fault.
+            drop(error.print());
+            return if error.use_stderr() { Class::Recipe.exit_code().into() } else { ExitCode::SUCCESS };
+        }
+    };
+    let terminal = Terminal::new(&arguments.global);
+    match panic::catch(|| dispatch(&arguments, &terminal)) {
+        None => Class::Bug.exit_code().into(),
+        Some(Ok(())) => ExitCode::SUCCESS,
+        Some(Err(failure)) if failure.error().is::<terminal::Closed>() => ExitCode::SUCCESS,
+        Some(Err(failure)) => {
+            terminal.complain(&render::failure(&failure, terminal.colors()));
+            failure.class().exit_code().into()
+        }
+    }
+}
+
+fn dispatch(arguments: &Arguments, terminal: &Terminal) -> Result<(), Failure> {
+    let global = &arguments.global;
+    match &arguments.verb {
+        Verb::Check(arguments) => check::run(arguments, terminal),
+        Verb::Lock(arguments) => lock::run(arguments, global, terminal),
+        Verb::Plan(arguments) => plan::run(arguments, global, terminal),
+        Verb::Build(arguments) => build::run(arguments, global, terminal),
+        Verb::Verify(arguments) => verify::run(arguments, global, terminal),
+        Verb::Smoke(arguments) => smoke::run(arguments, global, terminal),
+        Verb::Run(arguments) => run::run(arguments, global, terminal),
+        Verb::Schema(arguments) => schema::run(arguments, terminal),
+        Verb::Completions(arguments) => completions::run(arguments, terminal),
+        Verb::Toolbox(arguments) => toolbox::run(arguments, global, terminal),
+    }
+}
+
+/// A verb whose work this build of the program does not contain.
+#[derive(Debug, thiserror::Error)]
+#[error("this build of goni-compose cannot `{0}`")]
+struct Absent(&'static str);
+
+impl Classify for Absent {
+    fn class(&self) -> Class {
+        Class::Environment
+    }
+}

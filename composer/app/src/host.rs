@@ -8,6 +8,7 @@ pub mod files;
 pub mod interrupt;
 pub mod mirror;
 pub mod plant;
+pub mod project;
 pub mod sandbox;
 pub mod store;
 pub mod toolbox;

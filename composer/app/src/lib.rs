@@ -7,6 +7,7 @@ pub mod cli;
 pub mod failure;
 pub mod host;
 pub mod progress;
+pub mod project;
 pub mod smoke;
 pub mod stages;
 pub mod verify;

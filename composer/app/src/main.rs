@@ -1,3 +1,7 @@
 //! The command `goni-compose`.
 
-fn main() {}
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    goni_compose::cli::main()
+}

@@ -5,6 +5,7 @@
 
 pub mod arch;
 pub mod digest;
+pub mod document;
 pub mod layout;
 pub mod lock;
 pub mod name;

@@ -4,9 +4,19 @@
 //! directory 0755 and both belong to root, unless a `[[path]]` says otherwise and why. Users and
 //! groups are made by a sysusers file in the tree; names become numbers when the overlay is laid.
 
+mod check;
+pub mod doc;
+
+use std::collections::BTreeSet;
+
 use serde::Serialize;
 
+use crate::document::checker::Checker;
+use crate::document::fault::Fault;
+use crate::document::source::{FileId, Sources};
+use crate::document::{self, shape};
 use crate::name::{ImagePath, Mode, Name, PackageName, UnitName, UserName};
+use crate::overlay::doc::OverlayDoc;
 
 /// An overlay as meant.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -75,4 +85,31 @@ pub struct Units {
     pub disable: Vec<UnitName>,
     /// Impossible to start.
     pub mask: Vec<UnitName>,
+}
+
+/// The JSON Schema of an overlay.
+#[must_use]
+pub fn schema() -> schemars::Schema {
+    shape::of::<OverlayDoc>()
+}
+
+/// Checks the overlay that a file declares; `known` are the overlays there are.
+///
+/// # Errors
+/// Every fault found.
+pub fn check(
+    sources: &Sources,
+    file: FileId,
+    name: Name,
+    known: &BTreeSet<String>,
+) -> Result<Overlay, Vec<Fault>> {
+    let table = document::parse(sources, file)?;
+    let faults = shape::check(&table, &schema());
+    if !faults.is_empty() {
+        return Err(faults);
+    }
+    let doc: OverlayDoc = document::read(table, file).map_err(|fault| vec![fault])?;
+    let mut checker = Checker::new(file);
+    let overlay = check::check(&doc, name, known.iter().map(String::as_str), &mut checker);
+    checker.finish(overlay).map(|(overlay, _)| overlay)
 }

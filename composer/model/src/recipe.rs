@@ -1,19 +1,109 @@
-//! Recipes: as typed and as meant ([`Recipe`]).
+//! Recipes: as typed ([`doc`]) and as meant ([`Recipe`]).
 //!
 //! A recipe file and those it `extends` become one table ([`merge`]), by key and never by
 //! index; the table becomes a [`doc::RecipeDoc`], and [`check`] makes the [`Recipe`] of it. Reading
 //! the files, and asking whether a target or an overlay exists, is left to the caller.
 
-use std::collections::BTreeMap;
+mod check;
+pub mod doc;
+mod merge;
+pub mod origin;
+
+pub(crate) use check::command_line;
+
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::Serialize;
+use toml::Spanned;
+use toml::de::{DeTable, DeValue};
 
 use crate::digest::Sha256Digest;
+use crate::document::checker::{Checker, Text};
+use crate::document::fault::{Fault, Place};
+use crate::document::source::{FileId, Sources, Span};
+use crate::document::{self, shape};
 use crate::name::{
     Fingerprint, ImagePath, KernelWord, Name, PackageName, PackagePattern, ProjectPath, SuiteName, Url,
     Version,
 };
+use crate::recipe::doc::RecipeDoc;
+use crate::recipe::origin::{Effective, Origin, Origins};
 use crate::size::ByteCount;
+
+/// The version of the format this program reads.
+pub const SCHEMA: i64 = 1;
+
+/// What a recipe may name: folders of the project.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Known {
+    /// Folders below `firmware/` with a `target.toml`.
+    pub targets: BTreeSet<String>,
+    /// Folders below `overlays/` with an `overlay.toml`.
+    pub overlays: BTreeSet<String>,
+}
+
+/// The JSON Schema of a recipe.
+#[must_use]
+pub fn schema() -> schemars::Schema {
+    shape::of::<RecipeDoc>()
+}
+
+/// Checks one recipe file by itself and says which recipe it extends.
+///
+/// # Errors
+/// Every fault of syntax or shape, and a format version this program does not read.
+pub fn inspect(sources: &Sources, file: FileId) -> Result<Option<Text>, Vec<Fault>> {
+    let table = document::parse(sources, file)?;
+    let mut faults = check_schema(&table, file);
+    if faults.is_empty() {
+        faults = shape::check(&table, &schema());
+    }
+    if !faults.is_empty() {
+        return Err(faults);
+    }
+    let extends = table
+        .get("extends")
+        .and_then(|value| value.get_ref().as_str().map(|text| Spanned::new(value.span(), text.to_owned())));
+    Ok(extends)
+}
+
+/// Checks a recipe and those it extends: first the one asked for, last the one that extends none.
+///
+/// # Errors
+/// Every fault found.
+pub fn check(sources: &Sources, chain: &[FileId], known: &Known) -> Result<(Recipe, Origins), Vec<Fault>> {
+    let mut faults = Vec::new();
+    let mut merged = DeTable::new();
+    for file in chain.iter().rev() {
+        inspect(sources, *file)?;
+        merged = merge::merge(merged, document::parse(sources, *file)?, &mut faults);
+    }
+    let Some(file) = chain.first().copied() else { return Err(faults) };
+    let mut origins = origin::of(sources, &merged);
+    let doc: RecipeDoc = document::read(merged, file).map_err(|fault| vec![fault])?;
+    let mut checker = Checker::new(file);
+    faults.into_iter().for_each(|fault| checker.fault(fault));
+    let recipe = check::check(&doc, known, &mut checker);
+    let (recipe, defaults) = checker.finish(recipe)?;
+    for (key, value) in defaults {
+        origins.entry(key).or_insert(Effective { value, origin: Origin::Default });
+    }
+    Ok((recipe, origins))
+}
+
+/// A file of another format version is told so before anything else about it.
+fn check_schema(table: &DeTable<'_>, file: FileId) -> Vec<Fault> {
+    let hint = format!("begin the file with `schema = {SCHEMA}`");
+    let Some(value) = table.get("schema") else {
+        return vec![Fault::new(Place::File(file), "missing key `schema`").hint(hint)];
+    };
+    let DeValue::Integer(number) = value.get_ref() else { return Vec::new() };
+    if number.to_string() == SCHEMA.to_string() {
+        return Vec::new();
+    }
+    let message = format!("this recipe has format version {number}; this program reads version {SCHEMA}");
+    vec![Fault::new(Span::from(value.span()), message)]
+}
 
 /// A recipe as meant: every value present, checked and in its own type.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]

@@ -1,10 +1,18 @@
 //! Targets: boards and machines, as `firmware/<target>/target.toml` describes them.
 
+pub mod doc;
+
 use serde::Serialize;
 
 use crate::arch::Arch;
+use crate::document::checker::Checker;
+use crate::document::fault::Fault;
+use crate::document::source::{FileId, Sources};
+use crate::document::{self, shape};
 use crate::name::{KernelWord, ModuleName, Name, PackageName, QemuWord};
+use crate::recipe;
 use crate::size::ByteCount;
+use crate::target::doc::{QemuDoc, TargetDoc};
 
 /// A board or machine as meant.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -62,4 +70,99 @@ pub enum QemuFirmware {
     Ovmf,
     /// EDK II for arm64, Debian's package `qemu-efi-aarch64`.
     Aavmf,
+}
+
+impl QemuFirmware {
+    /// The architecture it is for.
+    #[must_use]
+    pub const fn arch(self) -> Arch {
+        match self {
+            Self::Ovmf => Arch::Amd64,
+            Self::Aavmf => Arch::Arm64,
+        }
+    }
+}
+
+/// The JSON Schema of a target.
+#[must_use]
+pub fn schema() -> schemars::Schema {
+    shape::of::<TargetDoc>()
+}
+
+/// Checks the target that a file describes.
+///
+/// # Errors
+/// Every fault found.
+pub fn check(sources: &Sources, file: FileId, name: Name) -> Result<Target, Vec<Fault>> {
+    let table = document::parse(sources, file)?;
+    let faults = shape::check(&table, &schema());
+    if !faults.is_empty() {
+        return Err(faults);
+    }
+    let doc: TargetDoc = document::read(table, file).map_err(|fault| vec![fault])?;
+    let mut checker = Checker::new(file);
+    let target = check_doc(&doc, name, &mut checker);
+    checker.finish(target).map(|(target, _)| target)
+}
+
+fn check_doc(doc: &TargetDoc, name: Name, checker: &mut Checker) -> Option<Target> {
+    let summary = checker.sentence(doc.summary.as_ref(), "summary");
+    let arch = checker.parse_required(doc.arch.as_ref(), "arch", "amd64 or arm64");
+    let kernel = doc.kernel.as_ref().and_then(|kernel| kernel.package.as_ref());
+    let kernel = checker.parse_required(kernel, "kernel.package", "such as \"linux-image-amd64\"");
+    let packages = checker.set(doc.packages.as_ref());
+    let boot = checker.choose(doc.boot.as_ref(), "boot", [("systemd-boot", BootMethod::SystemdBoot)]);
+    let console = doc.console.as_ref().and_then(|text| checker.parse(text));
+    let command_line = recipe::command_line(doc.command_line.as_deref().unwrap_or_default(), checker);
+    let modules = doc.initrd.as_ref().and_then(|initrd| initrd.modules.as_deref());
+    let initrd_modules = checker.list(modules.unwrap_or_default());
+    let qemu = match &doc.qemu {
+        Some(qemu) => Some(check_qemu(qemu, arch, checker)?),
+        None => None,
+    };
+    Some(Target {
+        name,
+        summary: summary?,
+        arch: arch?,
+        kernel: kernel?,
+        packages,
+        boot,
+        console,
+        command_line,
+        initrd_modules,
+        qemu,
+    })
+}
+
+fn check_qemu(doc: &QemuDoc, arch: Option<Arch>, checker: &mut Checker) -> Option<Qemu> {
+    let machine = checker.parse_required(doc.machine.as_ref(), "qemu.machine", "such as \"q35\" or \"virt\"");
+    let cpu = match &doc.cpu {
+        Some(text) => checker.parse(text),
+        None => "max".parse().ok(),
+    };
+    let processors = match &doc.processors {
+        Some(number) => {
+            let count = u16::try_from(*number.get_ref()).ok().filter(|count| (1..=255).contains(count));
+            if count.is_none() {
+                checker.fault_at(number, format!("`qemu.processors` is {number}; it may be 1 to 255"));
+            }
+            count
+        }
+        None => Some(2),
+    };
+    let memory = checker.parse_or(doc.memory.as_ref(), "qemu.memory", ByteCount::from_mib(1024));
+    if let Some(text) = doc.memory.as_ref().filter(|_| memory < ByteCount::from_mib(256)) {
+        checker.fault_at(text, format!("`qemu.memory` is {memory}; nothing boots in less than 256MiB"));
+    }
+    let hint = "ovmf for amd64, aavmf for arm64";
+    let text = checker.require(doc.firmware.as_ref(), "qemu.firmware", hint);
+    let choices = [("ovmf", QemuFirmware::Ovmf), ("aavmf", QemuFirmware::Aavmf)];
+    let firmware = text.and_then(|text| checker.choice(text, "qemu.firmware", &choices));
+    if let (Some(text), Some(firmware), Some(arch)) = (text, firmware, arch)
+        && firmware.arch() != arch
+    {
+        checker
+            .fault_at(text, format!("`{}` is firmware for {}, the target is {arch}", text, firmware.arch()));
+    }
+    Some(Qemu { machine: machine?, cpu: cpu?, processors: processors?, memory, firmware: firmware? })
 }

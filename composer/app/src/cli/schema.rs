@@ -1,0 +1,39 @@
+//! `schema`: what an editor needs to help with recipes, targets and overlays.
+
+use clap::{Args, ValueEnum};
+use goni_model::{overlay, recipe, target};
+
+use crate::cli::terminal::Terminal;
+use crate::failure::Failure;
+
+/// Arguments of `schema`.
+#[derive(Debug, Args)]
+pub struct SchemaArguments {
+    /// The kind of document
+    #[arg(default_value = "recipe")]
+    pub kind: Kind,
+}
+
+/// A kind of document.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Kind {
+    /// `recipes/*.toml`
+    Recipe,
+    /// `firmware/*/target.toml`
+    Target,
+    /// `overlays/*/overlay.toml`
+    Overlay,
+}
+
+/// Prints the schema.
+///
+/// # Errors
+/// Standard output takes nothing.
+pub fn run(arguments: &SchemaArguments, terminal: &Terminal) -> Result<(), Failure> {
+    let schema = match arguments.kind {
+        Kind::Recipe => recipe::schema(),
+        Kind::Target => target::schema(),
+        Kind::Overlay => overlay::schema(),
+    };
+    terminal.show(format!("{:#}\n", schema.as_value()))
+}

@@ -1,0 +1,352 @@
+//! A project directory: finds and loads a recipe, those it extends, its target and its overlays.
+//!
+//! The root is the nearest folder above the recipe that has `firmware/` or `overlays/`. Nothing
+//! outside the root is read. Checking is the model's, and pure; files come through [`Files`].
+
+use std::collections::BTreeSet;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use goni_model::document::checker::Text;
+use goni_model::document::fault::{Fault, Faults};
+use goni_model::document::source::{FileId, Sources, Span};
+use goni_model::document::{MAX_BYTES, nearest};
+use goni_model::name::{Name, ProjectPath};
+use goni_model::overlay::{self, Overlay};
+use goni_model::recipe::origin::Origins;
+use goni_model::recipe::{self, Known, Recipe};
+use goni_model::target::{self, Target};
+
+use crate::failure::{Class, Classify};
+
+/// How many recipes may extend one another; more is a mistake.
+const LONGEST_CHAIN: usize = 16;
+
+/// What loading a project asks of a file system.
+pub trait Files {
+    /// The path, absolute and free of symbolic links.
+    ///
+    /// # Errors
+    /// The path leads nowhere.
+    fn absolute(&self, path: &Path) -> io::Result<PathBuf>;
+
+    /// The folder that paths are shown relative to.
+    ///
+    /// # Errors
+    /// There is none.
+    fn here(&self) -> io::Result<PathBuf>;
+
+    /// All bytes of a regular file.
+    ///
+    /// # Errors
+    /// It is no regular file, has more than `limit` bytes, or cannot be read.
+    fn read(&self, path: &Path, limit: usize) -> io::Result<Vec<u8>>;
+
+    /// The names in a folder, sorted; none if there is no such folder.
+    ///
+    /// # Errors
+    /// It cannot be read.
+    fn names(&self, folder: &Path) -> io::Result<BTreeSet<String>>;
+
+    /// Whether the path is a regular file.
+    fn is_file(&self, path: &Path) -> bool;
+
+    /// Whether the path is a folder.
+    fn is_folder(&self, path: &Path) -> bool;
+}
+
+/// A recipe with all it names, checked.
+#[derive(Debug)]
+pub struct Project {
+    /// The absolute path of the project's folder.
+    pub root: PathBuf,
+    /// The absolute path of the recipe.
+    pub path: PathBuf,
+    /// The recipe.
+    pub recipe: Recipe,
+    /// Where each of its values comes from.
+    pub origins: Origins,
+    /// Its target.
+    pub target: Target,
+    /// Its overlays with those they require, each behind what it requires.
+    pub overlays: Vec<LoadedOverlay>,
+}
+
+/// An overlay and its place.
+#[derive(Debug)]
+pub struct LoadedOverlay {
+    /// What it declares.
+    pub overlay: Overlay,
+    /// The absolute path of its `tree/`; `None`: it has none.
+    pub tree: Option<PathBuf>,
+}
+
+impl Project {
+    /// The absolute path of a file that a recipe names.
+    #[must_use]
+    pub fn file(&self, path: &ProjectPath) -> PathBuf {
+        self.root.join(path.as_str())
+    }
+
+    /// The absolute path of the lock: the recipe's name with `.lock`.
+    #[must_use]
+    pub fn lock(&self) -> PathBuf {
+        self.path.with_extension("lock")
+    }
+}
+
+/// Why a project cannot be loaded.
+#[derive(Debug, thiserror::Error)]
+pub enum ProjectError {
+    /// The recipe is not there, or no file.
+    #[error("reading recipe `{path}`")]
+    Recipe {
+        /// As typed.
+        path: String,
+        /// Recipes beside it that may have been meant.
+        hint: Option<String>,
+        /// Why.
+        source: io::Error,
+    },
+    /// A file or folder of the project cannot be read.
+    #[error("reading `{path}`")]
+    Read {
+        /// Which.
+        path: String,
+        /// Why.
+        source: io::Error,
+    },
+    /// No folder above the recipe is a project.
+    #[error("no project around `{path}`")]
+    NoProject {
+        /// The recipe.
+        path: String,
+    },
+    /// What the files say is not right. The command line renders it with its place.
+    #[error(transparent)]
+    Faults(#[from] Faults),
+}
+
+impl Classify for ProjectError {
+    fn class(&self) -> Class {
+        Class::Recipe
+    }
+
+    fn hint(&self) -> Option<String> {
+        match self {
+            Self::Recipe { hint, .. } => hint.clone(),
+            Self::NoProject { .. } => Some("a project's folder has `firmware/` and `overlays/`".to_owned()),
+            Self::Read { .. } | Self::Faults(_) => None,
+        }
+    }
+}
+
+/// Loads the recipe at `path` and all it names.
+///
+/// # Errors
+/// [`ProjectError`], with every fault that could be found at once.
+pub fn load(files: &dyn Files, path: &Path) -> Result<Project, ProjectError> {
+    let absolute = files.absolute(path).map_err(|source| ProjectError::Recipe {
+        path: path.display().to_string(),
+        hint: neighbour(files, path),
+        source,
+    })?;
+    let root = absolute
+        .ancestors()
+        .skip(1)
+        .find(|folder| files.is_folder(&folder.join("firmware")) || files.is_folder(&folder.join("overlays")))
+        .ok_or_else(|| ProjectError::NoProject { path: path.display().to_string() })?
+        .to_owned();
+    let here = files.here().unwrap_or_default();
+    let mut loader = Loader { files, root, here, sources: Sources::new() };
+    match loader.load(absolute) {
+        Ok(project) => Ok(project),
+        Err(Stop::Faults(faults)) => Err(Faults::new(loader.sources, faults).into()),
+        Err(Stop::Error(error)) => Err(error),
+    }
+}
+
+/// The recipe beside `path` whose name is nearest.
+fn neighbour(files: &dyn Files, path: &Path) -> Option<String> {
+    let folder = path.parent()?;
+    let listed = if folder.as_os_str().is_empty() { Path::new(".") } else { folder };
+    let names = files.names(listed).ok()?;
+    let recipes = names.iter().map(String::as_str).filter(|name| name.ends_with(".toml"));
+    let meant = nearest::nearest(path.file_name()?.to_str()?, recipes)?;
+    Some(format!("did you mean `{}`?", folder.join(meant).display()))
+}
+
+enum Stop {
+    Faults(Vec<Fault>),
+    Error(ProjectError),
+}
+
+impl From<Vec<Fault>> for Stop {
+    fn from(faults: Vec<Fault>) -> Self {
+        Self::Faults(faults)
+    }
+}
+
+struct Loader<'f> {
+    files: &'f dyn Files,
+    root: PathBuf,
+    here: PathBuf,
+    sources: Sources,
+}
+
+impl Loader<'_> {
+    fn load(&mut self, path: PathBuf) -> Result<Project, Stop> {
+        let known = Known {
+            targets: self.folders_with("firmware", "target.toml")?,
+            overlays: self.folders_with("overlays", "overlay.toml")?,
+        };
+        let chain = self.chain(path.clone())?;
+        let (recipe, origins) = recipe::check(&self.sources, &chain, &known)?;
+
+        let board = self.root.join("firmware").join(recipe.target.as_str()).join("target.toml");
+        let board = self.add(&board)?;
+        let mut faults = Vec::new();
+        let target = target::check(&self.sources, board, recipe.target.clone());
+        let target = target.map_err(|found| faults.extend(found)).ok();
+
+        let mut overlays = Vec::new();
+        for name in &recipe.overlays {
+            self.overlay(name, &known, &mut Vec::new(), &mut overlays, &mut faults)?;
+        }
+        match target {
+            Some(target) if faults.is_empty() => {
+                Ok(Project { root: self.root.clone(), path, recipe, origins, target, overlays })
+            }
+            _ => Err(faults.into()),
+        }
+    }
+
+    /// The files of a recipe: itself first, the one that extends none last.
+    fn chain(&mut self, path: PathBuf) -> Result<Vec<FileId>, Stop> {
+        let mut chain = Vec::new();
+        let mut paths = vec![path.clone()];
+        let mut links: Vec<Span> = Vec::new();
+        let mut next = Some(path);
+        while let Some(path) = next {
+            let file = match (self.add(&path), links.last()) {
+                (Err(Stop::Error(ProjectError::Read { path, source })), Some(link)) => {
+                    return Err(vec![Fault::new(*link, format!("cannot read `{path}`: {source}"))].into());
+                }
+                (read, _) => read?,
+            };
+            chain.push(file);
+            let Some(text) = recipe::inspect(&self.sources, file)? else { break };
+            let extended = self.extended(&path, &text)?;
+            let link = Span::from(text.span());
+            if let Some(first) = paths.iter().position(|seen| *seen == extended) {
+                let round: Vec<String> =
+                    paths.iter().skip(first).chain([&extended]).map(|path| self.shown(path)).collect();
+                let fault = Fault::new(link, format!("recipes extend each other: {}", round.join(" → ")));
+                return Err(vec![
+                    links.iter().skip(first).fold(fault, |fault, link| fault.related(*link, "from here")),
+                ]
+                .into());
+            }
+            if chain.len() == LONGEST_CHAIN {
+                let message = format!("more than {LONGEST_CHAIN} recipes extend one another");
+                return Err(vec![Fault::new(link, message)].into());
+            }
+            links.push(link);
+            paths.push(extended.clone());
+            next = Some(extended);
+        }
+        Ok(chain)
+    }
+
+    /// The path that `extends` means: relative to its file, and inside the project.
+    fn extended(&self, from: &Path, text: &Text) -> Result<PathBuf, Stop> {
+        let fault = |message: String| Stop::from(vec![Fault::new(Span::from(text.span()), message)]);
+        let typed: ProjectPath = text.get_ref().parse().map_err(|error| fault(format!("{error}")))?;
+        let joined = from.with_file_name(typed.as_str());
+        let missing = |error: io::Error| {
+            let found = Fault::new(
+                Span::from(text.span()),
+                format!("cannot read `{}`: {error}", self.shown(&joined)),
+            );
+            let near = neighbour(self.files, &joined).map(|hint| hint.replace(&self.prefix(), ""));
+            Stop::from(vec![match near {
+                Some(hint) => found.hint(hint),
+                None => found.hint("`extends` is relative to the file that says it"),
+            }])
+        };
+        let path = self.files.absolute(&joined).map_err(missing)?;
+        if path.starts_with(&self.root) {
+            return Ok(path);
+        }
+        Err(fault(format!("`{typed}` leads out of the project")))
+    }
+
+    /// Adds an overlay behind those it requires, unless it is there already.
+    fn overlay(
+        &mut self,
+        name: &Name,
+        known: &Known,
+        asked: &mut Vec<Name>,
+        overlays: &mut Vec<LoadedOverlay>,
+        faults: &mut Vec<Fault>,
+    ) -> Result<(), Stop> {
+        if overlays.iter().any(|loaded| loaded.overlay.name == *name) {
+            return Ok(());
+        }
+        let folder = self.root.join("overlays").join(name.as_str());
+        let file = self.add(&folder.join("overlay.toml"))?;
+        if asked.contains(name) {
+            let round: Vec<&str> = asked.iter().chain([name]).map(Name::as_str).collect();
+            let message = format!("overlays require each other: {}", round.join(" → "));
+            return Err(vec![Fault::new(goni_model::document::fault::Place::File(file), message)].into());
+        }
+        match overlay::check(&self.sources, file, name.clone(), &known.overlays) {
+            Err(found) => faults.extend(found),
+            Ok(overlay) => {
+                asked.push(name.clone());
+                for required in &overlay.requires {
+                    self.overlay(required, known, asked, overlays, faults)?;
+                }
+                asked.pop();
+                let tree = folder.join("tree");
+                let tree = self.files.is_folder(&tree).then_some(tree);
+                overlays.push(LoadedOverlay { overlay, tree });
+            }
+        }
+        Ok(())
+    }
+
+    /// Reads a file into the sources.
+    fn add(&mut self, path: &Path) -> Result<FileId, Stop> {
+        let shown = self.shown(path);
+        let bytes = match self.files.read(path, MAX_BYTES) {
+            Ok(bytes) => bytes,
+            Err(source) => return Err(Stop::Error(ProjectError::Read { path: shown, source })),
+        };
+        let (file, good) = self.sources.add(shown, &bytes);
+        if good {
+            return Ok(file);
+        }
+        let fault = Fault::new(goni_model::document::fault::Place::File(file), "the text is not UTF-8");
+        Err(vec![fault.hint("save the file as UTF-8")].into())
+    }
+
+    /// The folders in a folder of the project that hold a certain file.
+    fn folders_with(&self, folder: &str, file: &str) -> Result<BTreeSet<String>, Stop> {
+        let folder = self.root.join(folder);
+        let names = self
+            .files
+            .names(&folder)
+            .map_err(|source| Stop::Error(ProjectError::Read { path: self.shown(&folder), source }))?;
+        let holds = |name: &String| Name::fits(name) && self.files.is_file(&folder.join(name).join(file));
+        Ok(names.into_iter().filter(holds).collect())
+    }
+
+    fn shown(&self, path: &Path) -> String {
+        path.strip_prefix(&self.here).unwrap_or(path).display().to_string()
+    }
+
+    fn prefix(&self) -> String {
+        format!("{}/", self.here.display())
+    }
+}

@@ -1,0 +1,322 @@
+//! From a recipe as typed to a recipe as meant: formats, limits, defaults, and words that contradict.
+
+use std::collections::BTreeMap;
+use std::fmt::Display;
+use std::str::FromStr;
+
+use toml::Spanned;
+
+use crate::document::checker::{Checker, Text};
+use crate::document::fault::Fault;
+use crate::document::source::Span;
+use crate::name::{KernelWord, Name, SuiteName};
+use crate::recipe::doc::{
+    ArchiveDoc, DebianDoc, KernelDoc, KeyDoc, OutputDoc, PayloadDoc, RecipeDoc, RootDoc, SourceDoc, StateDoc,
+    SwapDoc,
+};
+use crate::recipe::{
+    Archive, ArchiveKey, Compression, Debian, Esp, Kernel, KeySource, Known, Output, OutputFormat, Payload,
+    PayloadSource, Qcow2Compression, Recipe, Root, RootFilesystem, State, StateEncryption, Suite, Swap,
+};
+use crate::size::{Alignment, ByteCount};
+
+/// The least size of the EFI system partition. Source: what Jetson's firmware asks for, and room for
+/// two unified kernel images beside a third that is being written.
+const ESP_LEAST: ByteCount = ByteCount::from_mib(512);
+
+/// The most any one partition may have when built: images are shipped, and state grows by itself.
+const PARTITION_MOST: ByteCount = ByteCount::new(2 << 40);
+
+const ROOT_DEFAULT: ByteCount = ByteCount::from_mib(1024);
+const STATE_DEFAULT: ByteCount = ByteCount::from_mib(512);
+
+/// Command line words, or their beginnings, that the program writes itself.
+const OWN_WORDS: [&str; 8] =
+    ["root=", "roothash=", "usrhash=", "init=", "rdinit=", "systemd.verity", "rootfstype=", "initrd="];
+
+/// Checks a merged recipe; `None` goes with at least one fault in the checker.
+pub(super) fn check(doc: &RecipeDoc, known: &Known, checker: &mut Checker) -> Option<Recipe> {
+    let name = checker.parse_required(doc.name.as_ref(), "name", "such as name = \"goni-qemu\"");
+    let version = checker.parse_required(doc.version.as_ref(), "version", "such as version = \"0.1.0\"");
+    let target_text = checker.require(doc.target.as_ref(), "target", "name a folder below firmware/");
+    let target = target_text.and_then(|text| {
+        checker.known(text, "target", known.targets.iter().map(String::as_str));
+        checker.parse::<Name>(text)
+    });
+    let overlays = doc.overlays.as_deref().unwrap_or_default();
+    for text in overlays {
+        checker.known(text, "overlay", known.overlays.iter().map(String::as_str));
+    }
+    let overlays = checker.list(overlays);
+    let debian = debian(doc.debian.as_ref().unwrap_or(&DebianDoc::default()), checker);
+    let archives = archives(doc.archive.as_deref().unwrap_or_default(), checker);
+    let payloads = payloads(doc.payload.as_ref().unwrap_or(&BTreeMap::new()), checker);
+    let esp = esp(doc.esp.as_ref().and_then(|esp| esp.size.as_ref()), checker);
+    let root = root(doc.root.as_ref().unwrap_or(&RootDoc::default()), checker);
+    let swap = swap(doc.swap.as_ref(), checker);
+    let state = state(doc.state.as_ref().unwrap_or(&StateDoc::default()), checker);
+    let kernel = kernel(doc.kernel.as_ref(), checker);
+    let output = output(doc.output.as_ref().unwrap_or(&OutputDoc::default()), checker);
+    Some(Recipe {
+        name: name?,
+        version: version?,
+        target: target?,
+        overlays,
+        debian,
+        archives,
+        payloads,
+        esp,
+        root,
+        swap,
+        state,
+        kernel,
+        output,
+    })
+}
+
+fn debian(doc: &DebianDoc, checker: &mut Checker) -> Debian {
+    let suite = checker.choose(doc.suite.as_ref(), "debian.suite", [("trixie", Suite::Trixie)]);
+    let components = match &doc.components {
+        Some(list) => components(list, checker),
+        None => checker.default("debian.components", Joined(main_component())).0,
+    };
+    let packages = checker.set(doc.packages.as_ref());
+    let exclude = checker.set(doc.exclude.as_ref());
+    for text in doc.exclude.iter().flatten() {
+        let wanted = doc.packages.iter().flatten().find(|wanted| wanted.get_ref() == text.get_ref());
+        if let Some(wanted) = wanted {
+            let message = format!("package `{}` is both wanted and excluded", text.get_ref());
+            let fault = Fault::new(Span::from(text.span()), message);
+            checker.fault(fault.related(Span::from(wanted.span()), "wanted here"));
+        }
+    }
+    let provided = checker.set(doc.provided.as_ref());
+    let recommends = doc.recommends.unwrap_or_else(|| checker.default("debian.recommends", false));
+    Debian { suite, components, packages, exclude, provided, recommends }
+}
+
+fn main_component() -> Vec<SuiteName> {
+    "main".parse().into_iter().collect()
+}
+
+fn components(list: &[Text], checker: &mut Checker) -> Vec<SuiteName> {
+    checker.list(list)
+}
+
+fn archives(docs: &[ArchiveDoc], checker: &mut Checker) -> Vec<Archive> {
+    let mut archives = BTreeMap::new();
+    for doc in docs {
+        let Some(text) = checker.require(doc.name.as_ref(), "archive.name", "every archive has a name")
+        else {
+            continue;
+        };
+        let Some(name) = checker.parse::<Name>(text) else { continue };
+        if matches!(name.as_str(), "debian" | "debian-security") {
+            checker.fault_at(text, format!("`{name}` is Debian's own archive"));
+        }
+        let archive = archive(name.clone(), doc, checker);
+        if archives.contains_key(&name) {
+            checker.fault_at(text, format!("archive `{name}` is there twice"));
+        }
+        archives.insert(name, archive);
+    }
+    archives.into_values().flatten().collect()
+}
+
+fn archive(name: Name, doc: &ArchiveDoc, checker: &mut Checker) -> Option<Archive> {
+    let key_of = |key: &str| format!("archive[{name}].{key}");
+    let uri = checker.parse_required(doc.uri.as_ref(), &key_of("uri"), "where the archive is");
+    let suite = checker.parse_required(doc.suite.as_ref(), &key_of("suite"), "its folder below dists/");
+    let listed = checker.require(doc.components.as_ref(), &key_of("components"), "such as [\"main\"]");
+    let components = listed.map(|list| components(list, checker));
+    let hint = "say which packages it may provide, such as [\"nvidia-l4t-*\"]";
+    let allow = checker.require(doc.allow.as_ref(), &key_of("allow"), hint).map(|list| checker.list(list));
+    let key = checker.require(doc.key.as_ref(), &key_of("key"), "such as { file = …, fingerprint = … }");
+    let key = key.and_then(|key| archive_key(key, &key_of("key"), checker));
+    Some(Archive { name, uri: uri?, suite: suite?, components: components?, key: key?, allow: allow? })
+}
+
+fn archive_key(doc: &Spanned<KeyDoc>, key: &str, checker: &mut Checker) -> Option<ArchiveKey> {
+    let KeyDoc { file, url, fingerprint } = doc.get_ref();
+    let source = match (file, url) {
+        (Some(file), None) => checker.parse(file).map(KeySource::File),
+        (None, Some(url)) => checker.parse(url).map(KeySource::Url),
+        _ => {
+            checker.fault_at(doc, format!("`{key}` wants either `file` or `url`"));
+            None
+        }
+    };
+    if fingerprint.is_none() {
+        checker.fault_at(doc, format!("`{key}` wants a `fingerprint`"));
+    }
+    let fingerprint = fingerprint.as_ref().and_then(|text| checker.parse(text));
+    Some(ArchiveKey { source: source?, fingerprint: fingerprint? })
+}
+
+fn payloads(docs: &BTreeMap<Text, PayloadDoc>, checker: &mut Checker) -> BTreeMap<Name, Payload> {
+    let mut payloads: BTreeMap<Name, Payload> = BTreeMap::new();
+    for (text, doc) in docs {
+        let name = checker.parse::<Name>(text);
+        let key = format!("payload.{}.path", text.get_ref().escape_debug());
+        let path = checker.parse_required(doc.path.as_ref(), &key, "say where in the image it goes");
+        let source = match &doc.source {
+            Some(source) => payload_source(source, checker),
+            None => Some(PayloadSource::Open),
+        };
+        if let (Some(name), Some(path), Some(source)) = (name, path, source) {
+            if let Some((other, _)) = payloads.iter().find(|(_, other)| other.path == path) {
+                checker.fault_at(text, format!("payload `{name}` has the path of `{other}`, `{path}`"));
+            }
+            payloads.insert(name, Payload { path, source });
+        }
+    }
+    payloads
+}
+
+fn payload_source(doc: &Spanned<SourceDoc>, checker: &mut Checker) -> Option<PayloadSource> {
+    let SourceDoc { file, url, sha256 } = doc.get_ref();
+    match (file, url, sha256) {
+        (Some(file), None, None) => checker.parse(file).map(PayloadSource::File),
+        (None, Some(url), Some(sha256)) => {
+            let (url, sha256) = (checker.parse(url), checker.parse(sha256));
+            Some(PayloadSource::Url { url: url?, sha256: sha256? })
+        }
+        _ => {
+            let fault = Fault::new(Span::from(doc.span()), "a payload comes from a file or from an address");
+            checker.fault(fault.hint("write { file = … } or { url = …, sha256 = … }"));
+            None
+        }
+    }
+}
+
+fn esp(size: Option<&Text>, checker: &mut Checker) -> Esp {
+    let bytes = partition_size(size, "esp.size", ESP_LEAST, checker);
+    if let Some(text) = size.filter(|_| bytes < ESP_LEAST) {
+        checker.fault_at(text, format!("`esp.size` is {bytes}; the least is {ESP_LEAST}"));
+    }
+    Esp { size: bytes }
+}
+
+fn root(doc: &RootDoc, checker: &mut Checker) -> Root {
+    Root {
+        filesystem: checker.choose(
+            doc.filesystem.as_ref(),
+            "root.filesystem",
+            [("erofs", RootFilesystem::Erofs)],
+        ),
+        compression: checker.choose(
+            doc.compression.as_ref(),
+            "root.compression",
+            [("zstd", Compression::Zstd), ("none", Compression::None)],
+        ),
+        size: partition_size(doc.size.as_ref(), "root.size", ROOT_DEFAULT, checker),
+        verity: doc.verity.unwrap_or_else(|| checker.default("root.verity", true)),
+    }
+}
+
+fn swap(doc: Option<&SwapDoc>, checker: &mut Checker) -> Swap {
+    let Some(doc) = doc else {
+        checker.default_text("swap.size", "none");
+        return Swap::None;
+    };
+    if let Some(text) = doc.encryption.as_ref().filter(|text| text.get_ref() == "none") {
+        let fault = Fault::new(Span::from(text.span()), "swap is never plaintext");
+        checker.fault(fault.hint("write size = \"none\" for no swap at all"));
+    } else {
+        checker.choose(doc.encryption.as_ref(), "swap.encryption", [("random-key", ())]);
+    }
+    let hint = "such as size = \"2GiB\", or size = \"none\" for no swap";
+    let Some(text) = checker.require(doc.size.as_ref(), "swap.size", hint) else { return Swap::None };
+    if text.get_ref() == "none" {
+        return Swap::None;
+    }
+    Swap::RandomKey { size: partition_size(Some(text), "swap.size", ByteCount::ZERO, checker) }
+}
+
+fn state(doc: &StateDoc, checker: &mut Checker) -> State {
+    let size = partition_size(doc.size.as_ref(), "state.size", STATE_DEFAULT, checker);
+    if let Some(text) = doc.encryption.as_ref().filter(|text| text.get_ref() == "tpm2") {
+        let fault = Fault::new(Span::from(text.span()), "`tpm2` is not supported yet for `state.encryption`");
+        checker.fault(fault.hint("use `none`; no image is built that claims an encryption it lacks"));
+        return State { size, encryption: StateEncryption::None };
+    }
+    let choices = [("none", StateEncryption::None)];
+    State { size, encryption: checker.choose(doc.encryption.as_ref(), "state.encryption", choices) }
+}
+
+fn kernel(doc: Option<&KernelDoc>, checker: &mut Checker) -> Kernel {
+    let words = doc.and_then(|doc| doc.command_line.as_deref()).unwrap_or_default();
+    Kernel { command_line: command_line(words, checker) }
+}
+
+/// The words of a kernel command line, refusing those that the program writes itself.
+pub(crate) fn command_line(words: &[Text], checker: &mut Checker) -> Vec<KernelWord> {
+    for text in words {
+        let word = text.get_ref().as_str();
+        if OWN_WORDS.iter().any(|own| word.starts_with(own)) || matches!(word, "ro" | "rw") {
+            checker.fault_at(text, format!("`{}` is written by the build itself", word.escape_debug()));
+        }
+    }
+    words.iter().filter_map(|text| checker.parse(text)).collect()
+}
+
+fn output(doc: &OutputDoc, checker: &mut Checker) -> Output {
+    let choices = [("raw", OutputFormat::Raw), ("qcow2", OutputFormat::Qcow2)];
+    let mut formats = Vec::new();
+    match &doc.formats {
+        None => {
+            checker.default("output.formats", "[\"raw\"]");
+            formats.push(OutputFormat::Raw);
+        }
+        Some(list) => {
+            for text in list.get_ref() {
+                let format = checker.choice(text, "output.formats", &choices);
+                if format.is_some_and(|format| formats.contains(&format)) {
+                    checker.fault_at(text, format!("`{}` is listed twice", text.get_ref()));
+                }
+                formats.extend(format);
+            }
+            if list.get_ref().is_empty() {
+                let fault = Fault::new(Span::from(list.span()), "`output.formats` lists nothing");
+                checker.fault(fault.hint("list at least one of `raw` and `qcow2`"));
+            }
+        }
+    }
+    formats.sort();
+    let qcow2_compression = checker.choose(
+        doc.qcow2_compression.as_ref(),
+        "output.qcow2-compression",
+        [("zstd", Qcow2Compression::Zstd), ("zlib", Qcow2Compression::Zlib)],
+    );
+    Output { formats, qcow2_compression }
+}
+
+/// The size of a partition: a whole number of MiB, not none, not absurd.
+fn partition_size(text: Option<&Text>, key: &str, default: ByteCount, checker: &mut Checker) -> ByteCount {
+    let Some(text) = text else { return checker.default_text(key, default) };
+    let Some(size) = checker.parse::<ByteCount>(text) else { return default };
+    let problem = if size == ByteCount::ZERO {
+        format!("`{key}` is nothing")
+    } else if !size.is_multiple_of(Alignment::MIB) {
+        format!("`{key}` is {size}, which is no whole number of MiB")
+    } else if size > PARTITION_MOST {
+        format!("`{key}` is {size}; the most is {PARTITION_MOST}")
+    } else {
+        return size;
+    };
+    checker.fault_at(text, problem);
+    default
+}
+
+/// A default list, shown as TOML shows it.
+struct Joined<T>(Vec<T>);
+
+impl<T: Display + FromStr> Display for Joined<T> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("[")?;
+        for (index, item) in self.0.iter().enumerate() {
+            write!(f, "{}\"{item}\"", if index == 0 { "" } else { ", " })?;
+        }
+        f.write_str("]")
+    }
+}

@@ -1,0 +1,214 @@
+//! A recipe as typed: every key optional, every text with its place. The JSON Schema is made of
+//! these types, descriptions included, so what is said here is what an editor shows.
+
+use std::collections::BTreeMap;
+
+use schemars::JsonSchema;
+use serde::Deserialize;
+use toml::Spanned;
+
+use crate::document::checker::Text;
+
+/// A recipe for goni-compose.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+#[schemars(title = "goni-compose recipe")]
+pub struct RecipeDoc {
+    /// The version of this format: 1. Every file says it.
+    #[schemars(with = "Option<i64>", extend("const" = 1))]
+    pub schema: Option<Spanned<i64>>,
+    /// The first part of the image's file name.
+    #[schemars(with = "Option<String>")]
+    pub name: Option<Text>,
+    /// The version of the image: in file names, in the boot menu, in partition labels.
+    #[schemars(with = "Option<String>")]
+    pub version: Option<Text>,
+    /// A recipe that this one builds on, relative to this file. Keys given here win.
+    #[schemars(with = "Option<String>")]
+    pub extends: Option<Text>,
+    /// The board: a folder below `firmware/`.
+    #[schemars(with = "Option<String>")]
+    pub target: Option<Text>,
+    /// Folders below `overlays/`, laid over the tree in this order.
+    #[schemars(with = "Option<Vec<String>>")]
+    pub overlays: Option<Vec<Text>>,
+    /// What comes from Debian.
+    pub debian: Option<DebianDoc>,
+    /// Vendors' signed archives, each with its own name.
+    pub archive: Option<Vec<ArchiveDoc>>,
+    /// Programs laid into the image as they are, by name.
+    #[schemars(with = "Option<BTreeMap<String, PayloadDoc>>")]
+    pub payload: Option<BTreeMap<Text, PayloadDoc>>,
+    /// The EFI system partition.
+    pub esp: Option<EspDoc>,
+    /// The root file system.
+    pub root: Option<RootDoc>,
+    /// Swap; none without this table.
+    pub swap: Option<SwapDoc>,
+    /// The partition that keeps what must outlive an update; it grows on first boot.
+    pub state: Option<StateDoc>,
+    /// The kernel.
+    pub kernel: Option<KernelDoc>,
+    /// What is written.
+    pub output: Option<OutputDoc>,
+}
+
+/// What comes from Debian.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct DebianDoc {
+    /// The release; its updates and security fixes come with it.
+    #[schemars(with = "Option<String>", extend("enum" = ["trixie"]))]
+    pub suite: Option<Text>,
+    /// Components of the archive. Default: main.
+    #[schemars(with = "Option<Vec<String>>")]
+    pub components: Option<Vec<Text>>,
+    /// Packages that must be there, besides the essential ones and what they all need.
+    #[schemars(with = "Option<Vec<String>>")]
+    pub packages: Option<Vec<Text>>,
+    /// Packages that must not be there.
+    #[schemars(with = "Option<Vec<String>>")]
+    pub exclude: Option<Vec<Text>>,
+    /// Packages whose job something else in the image does; dependencies on them count as met.
+    #[schemars(with = "Option<Vec<String>>")]
+    pub provided: Option<Vec<Text>>,
+    /// Whether Recommends count as Depends. Default: false.
+    pub recommends: Option<bool>,
+}
+
+/// A vendor's signed archive.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct ArchiveDoc {
+    /// What errors and the lock call it; archives of extended recipes merge by it.
+    #[schemars(with = "Option<String>")]
+    pub name: Option<Text>,
+    /// Its address, up to what comes before `dists/`.
+    #[schemars(with = "Option<String>")]
+    pub uri: Option<Text>,
+    /// The suite below `dists/`.
+    #[schemars(with = "Option<String>")]
+    pub suite: Option<Text>,
+    /// Its components.
+    #[schemars(with = "Option<Vec<String>>")]
+    pub components: Option<Vec<Text>>,
+    /// The key that must have signed it.
+    #[schemars(with = "Option<KeyDoc>")]
+    pub key: Option<Spanned<KeyDoc>>,
+    /// The packages it may provide, and no other; `*` stands for any characters.
+    #[schemars(with = "Option<Vec<String>>")]
+    pub allow: Option<Vec<Text>>,
+}
+
+/// The key of an archive: its fingerprint, and a file or an address to get it from.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct KeyDoc {
+    /// A file of the project, from its root.
+    #[schemars(with = "Option<String>")]
+    pub file: Option<Text>,
+    /// An address.
+    #[schemars(with = "Option<String>")]
+    pub url: Option<Text>,
+    /// The fingerprint of the certificate, 40 or 64 uppercase hexadecimal digits.
+    #[schemars(with = "Option<String>")]
+    pub fingerprint: Option<Text>,
+}
+
+/// A program laid into the image as it is.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct PayloadDoc {
+    /// Its place in the image.
+    #[schemars(with = "Option<String>")]
+    pub path: Option<Text>,
+    /// Where its bytes come from; without it, the command line's `--payload NAME=FILE` says so.
+    #[schemars(with = "Option<SourceDoc>")]
+    pub source: Option<Spanned<SourceDoc>>,
+}
+
+/// A file, or an address with a digest.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct SourceDoc {
+    /// A file of the project, from its root.
+    #[schemars(with = "Option<String>")]
+    pub file: Option<Text>,
+    /// An address.
+    #[schemars(with = "Option<String>")]
+    pub url: Option<Text>,
+    /// What the download must digest to, 64 lowercase hexadecimal digits.
+    #[schemars(with = "Option<String>")]
+    pub sha256: Option<Text>,
+}
+
+/// The EFI system partition.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct EspDoc {
+    /// Its size, 512MiB or more. Default: 512MiB.
+    #[schemars(with = "Option<String>")]
+    pub size: Option<Text>,
+}
+
+/// The root file system: read-only.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct RootDoc {
+    /// Its format. Default: erofs.
+    #[schemars(with = "Option<String>", extend("enum" = ["erofs"]))]
+    pub filesystem: Option<Text>,
+    /// How its files are packed. Default: zstd.
+    #[schemars(with = "Option<String>", extend("enum" = ["zstd", "none"]))]
+    pub compression: Option<Text>,
+    /// The size of its partition, a whole number of MiB. Default: 1GiB.
+    #[schemars(with = "Option<String>")]
+    pub size: Option<Text>,
+    /// Whether dm-verity protects it. Default: true.
+    pub verity: Option<bool>,
+}
+
+/// Swap: never plaintext.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct SwapDoc {
+    /// The size of its partition, a whole number of MiB; "none" for no swap at all.
+    #[schemars(with = "Option<String>")]
+    pub size: Option<Text>,
+    /// How it is encrypted. Default: random-key, a new one at each boot.
+    #[schemars(with = "Option<String>", extend("enum" = ["random-key"]))]
+    pub encryption: Option<Text>,
+}
+
+/// The partition that keeps what must outlive an update.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct StateDoc {
+    /// Its size when built, a whole number of MiB; it grows on first boot. Default: 512MiB.
+    #[schemars(with = "Option<String>")]
+    pub size: Option<Text>,
+    /// How it is encrypted. Default: none. The word "tpm2" is kept for a key held by a TPM.
+    #[schemars(with = "Option<String>", extend("enum" = ["none", "tpm2"]))]
+    pub encryption: Option<Text>,
+}
+
+/// The kernel.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct KernelDoc {
+    /// Words added to its command line, one an entry, behind the target's.
+    #[schemars(with = "Option<Vec<String>>")]
+    pub command_line: Option<Vec<Text>>,
+}
+
+/// What is written.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct OutputDoc {
+    /// Formats. Default: raw.
+    #[schemars(with = "Option<Vec<String>>", extend("items" = {"enum": ["raw", "qcow2", "..."], "type": "string"}))]
+    pub formats: Option<Spanned<Vec<Text>>>,
+    /// How clusters of a qcow2 file are packed; zlib for QEMU before 5.1. Default: zstd.
+    #[schemars(with = "Option<String>", extend("enum" = ["zstd", "zlib"]))]
+    pub qcow2_compression: Option<Text>,
+}
