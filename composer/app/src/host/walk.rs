@@ -8,7 +8,7 @@
 mod attributes;
 
 use std::collections::BTreeMap;
-use std::ffi::OsStr;
+use std::ffi::{OsStr, OsString};
 use std::fs::File;
 use std::io::{self, Read};
 use std::os::fd::{AsFd, OwnedFd};
@@ -107,6 +107,23 @@ impl Directory {
         let mut bytes = Vec::new();
         self.open_within(path, OFlags::RDONLY, Mode::empty())?.read_to_end(&mut bytes)?;
         Ok(bytes)
+    }
+
+    /// The names in a directory below, in no order; symbolic links are followed within alone.
+    ///
+    /// # Errors
+    /// `NotFound`, or what reading raises.
+    pub fn names(&self, path: &str) -> io::Result<Vec<OsString>> {
+        let directory = self.open_within(path, OFlags::RDONLY | OFlags::DIRECTORY, Mode::empty())?;
+        let mut names = Vec::new();
+        for entry in Dir::read_from(&directory)? {
+            let entry = entry?;
+            let name = entry.file_name().to_bytes();
+            if name != b"." && name != b".." {
+                names.push(OsStr::from_bytes(name).to_owned());
+            }
+        }
+        Ok(names)
     }
 
     /// Creates a file that is not there yet; symbolic links are followed within the directory alone.
