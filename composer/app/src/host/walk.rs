@@ -99,6 +99,12 @@ impl Directory {
         &self.path
     }
 
+    /// Whether there is something at a path; symbolic links are followed within the directory alone.
+    #[must_use]
+    pub fn holds(&self, path: &str) -> bool {
+        self.open_within(path, OFlags::PATH, Mode::empty()).is_ok()
+    }
+
     /// Reads the whole of a file; symbolic links are followed within the directory alone.
     ///
     /// # Errors
@@ -339,12 +345,12 @@ mod tests {
     #[test]
     fn content_is_never_read_through_a_symbolic_link_or_from_outside() {
         let root = tempfile::tempdir().unwrap();
-        symlink("/etc", root.path().join("etc")).unwrap();
+        symlink("/var", root.path().join("etc")).unwrap();
         let directory = Directory::open(root.path()).unwrap();
-        for key in ["etc/passwd", "../x", "/etc/passwd"] {
+        for key in ["etc/lib", "../x", "/etc/passwd"] {
             assert!(ContentSource::open(&directory, &ContentKey::new(key.as_bytes())).is_err(), "{key}");
         }
-        assert_eq!(directory.read("etc/passwd").unwrap_err().kind(), io::ErrorKind::NotFound);
+        assert_eq!(directory.read("etc/lib").unwrap_err().kind(), io::ErrorKind::NotFound);
     }
 
     #[test]

@@ -90,6 +90,14 @@ pub enum ConfigureError {
         /// The cause.
         source: io::Error,
     },
+    /// A program that was put off until all packages were configured failed.
+    #[error("`{program}` failed: {said}")]
+    Deferred {
+        /// The program.
+        program: String,
+        /// The end of its output.
+        said: String,
+    },
     /// A command could not be run at all.
     #[error("configuring packages")]
     Run {
@@ -121,6 +129,7 @@ impl Classify for ConfigureError {
             | Self::Unconfigured { .. }
             | Self::Audit { .. }
             | Self::Modules { .. }
+            | Self::Deferred { .. }
             | Self::Scrub { .. } => Class::Content,
             Self::Io { .. } => Class::Environment,
             Self::Run { source } => source.class(),

@@ -28,6 +28,10 @@ const SILENCED: &[(&str, &str)] = &[
     ("/usr/bin/kmod", "depmod is a name of it, and runs beside, once for each kernel"),
 ];
 
+/// Programs that packages run several times over, and that need to run only once, afterwards: the
+/// script of `ca-certificates` runs its own, and then a trigger does the same again.
+const DEFERRED: &[&str] = &["/usr/sbin/update-ca-certificates"];
+
 /// Scripts of unpacking that do nothing on a first installation but start interpreters, and what
 /// they are for. All others run: some divert files, make the user database or mark a new kernel.
 const IDLE_PREINSTS: &[(&str, &str)] = &[
@@ -60,7 +64,8 @@ pub(super) fn scripts(
     std::thread::scope(|scope| {
         let modules =
             scope.spawn(|| kernels.iter().try_for_each(|kernel| surroundings.index_modules(kernel, runner)));
-        let configured = surroundings.configure(runner, progress);
+        let configured =
+            surroundings.configure(runner, progress).and_then(|()| surroundings.deferred(directory, runner));
         let indexed = modules.join();
         configured?;
         indexed.unwrap_or_else(|_| {
@@ -185,8 +190,8 @@ impl Surroundings<'_> {
 
     fn configure(&self, runner: &dyn Run, progress: &dyn Progress) -> Result<(), ConfigureError> {
         let mut sandbox = self.sandbox();
-        for (program, _) in SILENCED {
-            sandbox = sandbox.replace(program, "/usr/bin/true");
+        for program in SILENCED.iter().map(|(program, _)| program).chain(DEFERRED) {
+            sandbox = sandbox.replace(*program, "/usr/bin/true");
         }
         let command = self
             .command("/usr/bin/dpkg", sandbox)
@@ -227,6 +232,19 @@ impl Surroundings<'_> {
             return Ok(());
         }
         Err(ConfigureError::Modules { kernel: kernel.to_owned(), said: last_lines(&output.stdout, 8) })
+    }
+
+    /// Runs what was put off, as far as it is there.
+    fn deferred(&self, directory: &Directory, runner: &dyn Run) -> Result<(), ConfigureError> {
+        for program in DEFERRED.iter().filter(|program| directory.holds(program)) {
+            let command = self.command(program, self.sandbox()).timeout(TIME_LIMIT);
+            let output = runner.run(&command)?;
+            if output.exit != Exit::Code(0) {
+                let said = last_lines(&output.stdout, 8);
+                return Err(ConfigureError::Deferred { program: (*program).to_owned(), said });
+            }
+        }
+        Ok(())
     }
 
     fn audit(&self, runner: &dyn Run) -> Result<(), ConfigureError> {
