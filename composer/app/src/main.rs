@@ -2,6 +2,8 @@
 
 use std::process::ExitCode;
 
+use goni_compose::{cli, host::sandbox};
+
 fn main() -> ExitCode {
-    goni_compose::cli::main()
+    sandbox::enter_if_asked().unwrap_or_else(cli::main)
 }
