@@ -1,4 +1,5 @@
 //! The stages of a build, one module each.
 
 pub mod configure;
+pub mod fetch;
 pub mod unpack;

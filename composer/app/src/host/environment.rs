@@ -183,9 +183,7 @@ impl Environment {
     /// A base directory; a relative one is ignored, as the specification asks.
     fn base(&self, variable: Variable, below_home: &str) -> Option<PathBuf> {
         let absolute = |variable| self.variable(variable).map(Path::new).filter(|path| path.is_absolute());
-        absolute(variable)
-            .map(Path::to_path_buf)
-            .or_else(|| Some(absolute(Variable::Home)?.join(below_home)))
+        absolute(variable).map(Path::to_path_buf).or_else(|| Some(absolute(Variable::Home)?.join(below_home)))
     }
 }
 

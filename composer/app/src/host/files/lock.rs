@@ -66,6 +66,14 @@ impl Lock {
         Ok(Self { file })
     }
 
+    /// Takes the lock together with others, waiting for one who has it alone.
+    ///
+    /// # Errors
+    /// If the lock file cannot be opened or locked.
+    pub fn shared_when_free(path: &Path) -> Result<Self, LockError> {
+        Self { file: open(path)? }.share(path)
+    }
+
     /// Lets others share a lock that was ours alone.
     ///
     /// # Errors
