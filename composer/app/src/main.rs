@@ -1,3 +1,9 @@
 //! The command `goni-compose`.
 
-fn main() {}
+use std::process::ExitCode;
+
+use goni_compose::host::sandbox;
+
+fn main() -> ExitCode {
+    sandbox::enter_if_asked().unwrap_or(ExitCode::SUCCESS)
+}
