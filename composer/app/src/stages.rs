@@ -2,4 +2,5 @@
 
 pub mod configure;
 pub mod fetch;
+pub mod toolbox;
 pub mod unpack;

@@ -56,6 +56,16 @@ impl Lock {
         Ok(Self { file })
     }
 
+    /// Takes the lock for us alone, waiting for whoever has it.
+    ///
+    /// # Errors
+    /// If the lock file cannot be opened or locked.
+    pub fn exclusive_when_free(path: &Path) -> Result<Self, LockError> {
+        let file = open(path)?;
+        file.lock().map_err(|source| LockError::Io { path: path.to_path_buf(), source })?;
+        Ok(Self { file })
+    }
+
     /// Takes the lock together with others who share it.
     ///
     /// # Errors
