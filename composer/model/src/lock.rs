@@ -1,8 +1,89 @@
 //! Locked inputs: facts, where a recipe has wishes.
+//!
+//! A lock names every package of an image by version and digest, and every signed Release file it
+//! was resolved from. It names archives, never mirrors: the same lock builds the same image from any
+//! mirror. It also repeats what was asked, key by key, so that a stale lock can say which key changed.
+//!
+//! The text form is TOML with a fixed layout, one package a line, so that two locks differ line by line.
+
+mod check;
+mod text;
 
 use serde::{Deserialize, Serialize};
 
+use crate::arch::Arch;
 use crate::digest::Sha256Digest;
+
+pub use check::{LockError, archive_path_fault, package_name_fault};
+pub use text::ParseLockError;
+
+/// Number of the text form this program reads and writes.
+pub const SCHEMA: u32 = 1;
+
+/// Everything a build takes from archives.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Lock {
+    /// Name of the recipe this was resolved for.
+    pub recipe: String,
+    /// Architecture of the image.
+    pub arch: Arch,
+    /// Latest time any file of the image may bear, in seconds since 1970: the newest Release date.
+    pub source_date: u64,
+    /// What was asked.
+    pub request: LockRequest,
+    /// The Release files that answered, sorted by archive and suite.
+    pub suites: Vec<LockedSuite>,
+    /// The packages of the image, sorted by name; a name occurs once.
+    pub packages: Vec<LockedPackage>,
+}
+
+/// What a recipe asked of its archives. Lists are sets: their order means nothing.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct LockRequest {
+    /// Packages asked for: `name`, `name=version` or `name (>= version)`.
+    pub packages: Vec<String>,
+    /// Packages that must not come in.
+    pub exclude: Vec<String>,
+    /// Virtual packages the composer stands for itself.
+    pub provided: Vec<String>,
+    /// Whether recommended packages come in.
+    pub recommends: bool,
+    /// The archives asked, by name.
+    pub archives: Vec<RequestedArchive>,
+}
+
+/// One archive of a request.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RequestedArchive {
+    /// Name of the archive: `debian`, `debian-security`, a vendor's.
+    pub name: String,
+    /// Its suites: `trixie`, `trixie-updates`.
+    pub suites: Vec<String>,
+    /// Its components: `main`.
+    pub components: Vec<String>,
+    /// Patterns of the only packages it may provide; none means all.
+    pub allow: Vec<String>,
+    /// Fingerprints of the keys trusted for it, in uppercase hexadecimal.
+    pub keys: Vec<String>,
+}
+
+/// One signed Release file of a lock.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct LockedSuite {
+    /// Name of the archive it belongs to.
+    pub archive: String,
+    /// The suite as asked: `trixie-updates`.
+    pub suite: String,
+    /// The codename the Release file gives.
+    pub codename: String,
+    /// Its date, in seconds since 1970. No older Release of this suite is accepted later.
+    pub date: u64,
+    /// Digest of the signed text.
+    pub sha256: Sha256Digest,
+}
 
 /// One package of a lock: everything needed to fetch its bytes and know them again.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -23,3 +104,81 @@ pub struct LockedPackage {
     /// Digest of the .deb.
     pub sha256: Sha256Digest,
 }
+
+impl Lock {
+    /// Brings every list into its canonical order and checks the whole.
+    ///
+    /// # Errors
+    /// Whatever makes this no lock: a name that is not one, a path that leaves the archive, a package twice.
+    pub fn canonical(mut self) -> Result<Self, LockError> {
+        self.request.sort();
+        self.suites.sort();
+        self.packages.sort();
+        check::check(&self)?;
+        Ok(self)
+    }
+
+    /// The date below which a Release file of this suite is a rollback.
+    #[must_use]
+    pub fn minimum_date(&self, archive: &str, suite: &str) -> Option<u64> {
+        self.suites.iter().find(|s| s.archive == archive && s.suite == suite).map(|s| s.date)
+    }
+
+    /// The keys of the request that no longer say what they said, each with what it was and what it is.
+    #[must_use]
+    pub fn stale_keys(&self, now: &LockRequest) -> Vec<String> {
+        let mut now = now.clone();
+        now.sort();
+        let mut was = self.request.clone();
+        was.sort();
+        let mut stale = Vec::new();
+        let mut compare = |key: String, was: String, now: String| {
+            if was != now {
+                stale.push(format!("`{key}` was {was}, is {now}"));
+            }
+        };
+        compare("packages".to_owned(), text::list(&was.packages), text::list(&now.packages));
+        compare("exclude".to_owned(), text::list(&was.exclude), text::list(&now.exclude));
+        compare("provided".to_owned(), text::list(&was.provided), text::list(&now.provided));
+        compare("recommends".to_owned(), was.recommends.to_string(), now.recommends.to_string());
+        let names = |request: &LockRequest| -> Vec<String> {
+            request.archives.iter().map(|archive| archive.name.clone()).collect()
+        };
+        compare("archives".to_owned(), text::list(&names(&was)), text::list(&names(&now)));
+        for old in &was.archives {
+            let Some(new) = now.archives.iter().find(|new| new.name == old.name) else { continue };
+            for (key, was, now) in [
+                ("suites", &old.suites, &new.suites),
+                ("components", &old.components, &new.components),
+                ("allow", &old.allow, &new.allow),
+                ("keys", &old.keys, &new.keys),
+            ] {
+                compare(format!("archive.{}.{key}", old.name), text::list(was), text::list(now));
+            }
+        }
+        stale
+    }
+}
+
+impl LockRequest {
+    /// Brings every list into its canonical order; what is said twice stays said once.
+    pub fn sort(&mut self) {
+        fn canonical<T: Ord>(list: &mut Vec<T>) {
+            list.sort();
+            list.dedup();
+        }
+        canonical(&mut self.packages);
+        canonical(&mut self.exclude);
+        canonical(&mut self.provided);
+        for archive in &mut self.archives {
+            canonical(&mut archive.suites);
+            canonical(&mut archive.components);
+            canonical(&mut archive.allow);
+            canonical(&mut archive.keys);
+        }
+        canonical(&mut self.archives);
+    }
+}
+
+#[cfg(test)]
+mod tests;
