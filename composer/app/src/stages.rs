@@ -1,7 +1,9 @@
 //! The stages of a build, one module each.
 
 pub mod configure;
+pub mod fetch;
 pub mod initrd;
 pub mod overlay;
 pub mod state;
+pub mod toolbox;
 pub mod unpack;
