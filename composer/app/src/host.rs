@@ -2,6 +2,7 @@
 #![allow(clippy::disallowed_methods, reason = "effects live here and nowhere else")]
 pub mod clock;
 pub mod command;
+pub mod disk_file;
 pub mod environment;
 pub mod fetch;
 pub mod files;

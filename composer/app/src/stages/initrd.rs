@@ -143,7 +143,8 @@ const LINKS: [(&str, &str); 10] = [
 const DIRECTORIES: [&str; 9] = ["dev", "etc", "proc", "run", "sys", "sysroot", "tmp", "usr/lib64", "var"];
 
 /// Units of ours. `@STATE@` is the state partition's UUID, `@STATE-ESCAPED@` as unit names write it.
-const OWN_UNITS: [(&str, &str); 5] = [
+const OWN_UNITS: [(&str, &str); 6] = [
+    ("emergency.service", include_str!("initrd/units/emergency.service")),
     ("goni-identity.service", include_str!("initrd/units/goni-identity.service")),
     ("goni-volatile.service", include_str!("initrd/units/goni-volatile.service")),
     ("run-goni-identity.mount", include_str!("initrd/units/run-goni-identity.mount")),

@@ -179,11 +179,7 @@ struct Reader<'t> {
 }
 
 impl<'t> Reader<'t> {
-    fn new(
-        contents: &'t [FileContent<'t>],
-        source: &'t dyn ContentSource,
-        compression: Compression,
-    ) -> Self {
+    fn new(contents: &'t [FileContent<'t>], source: &'t dyn ContentSource, compression: Compression) -> Self {
         let files = contents.iter().map(|_| Placed::default()).collect();
         let placed = Contents { files, ..Contents::default() };
         Self { contents, source, compression, current: 0, open: None, fragments: Vec::new(), placed }
