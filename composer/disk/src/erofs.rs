@@ -120,7 +120,9 @@ pub enum WriteError {
         path: TreePath,
     },
     /// A symbolic link that no kernel follows.
-    #[error("the target of symbolic link `{path}` has {length} bytes: 1 to 4095, none of them NUL, can be followed")]
+    #[error(
+        "the target of symbolic link `{path}` has {length} bytes: 1 to 4095, none of them NUL, can be followed"
+    )]
     Symlink {
         /// The link.
         path: TreePath,
@@ -185,8 +187,7 @@ pub fn write<W: Write + Seek>(
 ) -> Result<Summary, WriteError> {
     let volume_name = label(&options.volume_label)?;
     let build_time = options.build_time;
-    let seconds =
-        u64::try_from(build_time.seconds).map_err(|_| WriteError::BuildTime(build_time.seconds))?;
+    let seconds = u64::try_from(build_time.seconds).map_err(|_| WriteError::BuildTime(build_time.seconds))?;
     let nodes = node::number(tree)?;
     let mut sink = sink::Sink::new(output, options.capacity)?;
     let contents = content::write(&nodes.contents, source, options.compression, &mut sink)?;

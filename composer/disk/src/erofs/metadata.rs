@@ -102,7 +102,9 @@ fn push_index(bytes: &mut Vec<u8>, placed: &Placed, size: u64) {
         if extent.compressed {
             push_extent(bytes, extent.block, extent.blocks, extent.clusters);
         } else {
-            (extent.block..).take(usize::from(extent.clusters)).for_each(|block| Cluster::Plain(block).push(bytes));
+            (extent.block..)
+                .take(usize::from(extent.clusters))
+                .for_each(|block| Cluster::Plain(block).push(bytes));
         }
     }
     if placed.fragment.is_some() {

@@ -31,9 +31,12 @@ pub(super) fn encode(path: &TreePath, xattrs: &BTreeMap<Vec<u8>, Vec<u8>>) -> Re
     }
     let mut body = vec![0; HEADER];
     for (name, value) in xattrs {
-        let (e_name_index, suffix) = split(name)
-            .ok_or_else(|| WriteError::XattrName { path: path.clone(), name: name.escape_ascii().to_string() })?;
-        let too_large = || WriteError::XattrSize { path: path.clone(), name: name.escape_ascii().to_string() };
+        let (e_name_index, suffix) = split(name).ok_or_else(|| WriteError::XattrName {
+            path: path.clone(),
+            name: name.escape_ascii().to_string(),
+        })?;
+        let too_large =
+            || WriteError::XattrSize { path: path.clone(), name: name.escape_ascii().to_string() };
         let e_name_len = u8::try_from(suffix.len()).map_err(|_| too_large())?;
         let e_value_size = u16::try_from(value.len()).map_err(|_| too_large())?;
         body.extend_from_slice(&[e_name_len, e_name_index]);
