@@ -217,11 +217,7 @@ pub fn write<W: Write + Seek>(
     let geometry = Geometry::plan(options, catalog.last_number())?;
     let (mut blocks, places) = groups::place(&geometry)?;
     let fixed = blocks.used_count();
-    let mut image = Image {
-        output,
-        seed: bytes::checksum(u32::MAX, options.uuid.as_bytes()),
-        written: 0,
-    };
+    let mut image = Image { output, seed: bytes::checksum(u32::MAX, options.uuid.as_bytes()), written: 0 };
     let mut tables = InodeTables::new(&geometry, &places);
 
     let mut fill = || -> Result<inode::BlockMap, WriteError> {

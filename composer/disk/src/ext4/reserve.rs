@@ -31,12 +31,8 @@ pub(super) fn write<W: Write + Seek>(
     image: &mut Image<'_, W>,
 ) -> Result<(), WriteError> {
     let root = blocks.take(1).ok_or_else(|| no_space(blocks))?.start;
-    let copies: Vec<u64> = geometry
-        .groups()
-        .skip(1)
-        .filter(|group| has_superblock(*group))
-        .map(Geometry::group_start)
-        .collect();
+    let copies: Vec<u64> =
+        geometry.groups().skip(1).filter(|group| has_superblock(*group)).map(Geometry::group_start).collect();
     let first = 1 + geometry.descriptor_blocks;
     let mut named = vec![0; BLOCK_LENGTH];
     for block in first..first + geometry.reserved_blocks {
@@ -54,11 +50,8 @@ pub(super) fn write<W: Write + Seek>(
     let mut i_block = [0; 60];
     put(&mut i_block, DOUBLE_INDIRECT * 4, low32(root));
     let copy_count = copies.iter().fold(1, |count, _| count + 1);
-    let map = BlockMap {
-        i_block,
-        block_count: 1 + geometry.reserved_blocks * copy_count,
-        has_extents: false,
-    };
+    let map =
+        BlockMap { i_block, block_count: 1 + geometry.reserved_blocks * copy_count, has_extents: false };
     // As large as what a double-indirect block can name, so that every name is within the file.
     let size = (DIRECT + PER_BLOCK + PER_BLOCK * PER_BLOCK) * BLOCK;
     tables.write(&Record::internal(RESIZE, size, map, options), image)

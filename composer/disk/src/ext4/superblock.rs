@@ -37,46 +37,46 @@ pub(super) fn encode(
     let [s0, s1, s2, s3, seconds_high, ..] = seconds;
     let seconds = [s0, s1, s2, s3];
     for (offset, value) in [
-        (0x00, low32(geometry.inode_count())),                // s_inodes_count
-        (0x04, low32(geometry.block_count)),                  // s_blocks_count_lo
-        (0x0C, low32(totals.free_blocks)),                    // s_free_blocks_count_lo
-        (0x10, low32(totals.free_inodes)),                    // s_free_inodes_count
-        (0x18, 2_u32.to_le_bytes()),                          // s_log_block_size: 1024 << 2
-        (0x1C, 2_u32.to_le_bytes()),                          // s_log_cluster_size
-        (0x20, low32(BLOCKS_PER_GROUP)),                      // s_blocks_per_group
-        (0x24, low32(BLOCKS_PER_GROUP)),                      // s_clusters_per_group
-        (0x28, low32(geometry.inodes_per_group)),             // s_inodes_per_group
-        (0x30, seconds),                                      // s_wtime
-        (0x40, seconds),                                      // s_lastcheck
-        (0x4C, 1_u32.to_le_bytes()),                          // s_rev_level: dynamic
-        (0x54, LOST_AND_FOUND.to_le_bytes()),                 // s_first_ino
-        (0x5C, COMPATIBLE.to_le_bytes()),                     // s_feature_compat
-        (0x60, INCOMPATIBLE.to_le_bytes()),                   // s_feature_incompat
-        (0x64, READ_ONLY_COMPATIBLE.to_le_bytes()),           // s_feature_ro_compat
-        (0xE0, JOURNAL.to_le_bytes()),                        // s_journal_inum
-        (0x100, 0xC_u32.to_le_bytes()),                       // s_default_mount_opts: user_xattr, acl
-        (0x108, seconds),                                     // s_mkfs_time
-        (0x150, high32(geometry.block_count)),                // s_blocks_count_hi
-        (0x158, high32(totals.free_blocks)),                  // s_free_blocks_count_hi
-        (0x160, 1_u32.to_le_bytes()),                         // s_flags: signed directory hash
+        (0x00, low32(geometry.inode_count())),      // s_inodes_count
+        (0x04, low32(geometry.block_count)),        // s_blocks_count_lo
+        (0x0C, low32(totals.free_blocks)),          // s_free_blocks_count_lo
+        (0x10, low32(totals.free_inodes)),          // s_free_inodes_count
+        (0x18, 2_u32.to_le_bytes()),                // s_log_block_size: 1024 << 2
+        (0x1C, 2_u32.to_le_bytes()),                // s_log_cluster_size
+        (0x20, low32(BLOCKS_PER_GROUP)),            // s_blocks_per_group
+        (0x24, low32(BLOCKS_PER_GROUP)),            // s_clusters_per_group
+        (0x28, low32(geometry.inodes_per_group)),   // s_inodes_per_group
+        (0x30, seconds),                            // s_wtime
+        (0x40, seconds),                            // s_lastcheck
+        (0x4C, 1_u32.to_le_bytes()),                // s_rev_level: dynamic
+        (0x54, LOST_AND_FOUND.to_le_bytes()),       // s_first_ino
+        (0x5C, COMPATIBLE.to_le_bytes()),           // s_feature_compat
+        (0x60, INCOMPATIBLE.to_le_bytes()),         // s_feature_incompat
+        (0x64, READ_ONLY_COMPATIBLE.to_le_bytes()), // s_feature_ro_compat
+        (0xE0, JOURNAL.to_le_bytes()),              // s_journal_inum
+        (0x100, 0xC_u32.to_le_bytes()),             // s_default_mount_opts: user_xattr, acl
+        (0x108, seconds),                           // s_mkfs_time
+        (0x150, high32(geometry.block_count)),      // s_blocks_count_hi
+        (0x158, high32(totals.free_blocks)),        // s_free_blocks_count_hi
+        (0x160, 1_u32.to_le_bytes()),               // s_flags: signed directory hash
     ] {
         put(&mut record, offset, value);
     }
     for (offset, value) in [
-        (0x36, u16::MAX),                                     // s_max_mnt_count: no check by count
-        (0x38, 0xEF53),                                       // s_magic
-        (0x3A, 1),                                            // s_state: clean
-        (0x3C, 1),                                            // s_errors: continue
-        (0x15C, EXTRA_SIZE),                                  // s_min_extra_isize
-        (0x15E, EXTRA_SIZE),                                  // s_want_extra_isize
+        (0x36, u16::MAX),    // s_max_mnt_count: no check by count
+        (0x38, 0xEF53),      // s_magic
+        (0x3A, 1),           // s_state: clean
+        (0x3C, 1),           // s_errors: continue
+        (0x15C, EXTRA_SIZE), // s_min_extra_isize
+        (0x15E, EXTRA_SIZE), // s_want_extra_isize
     ] {
         put(&mut record, offset, value.to_le_bytes());
     }
     for (offset, value) in [
-        (0x58, INODE_SIZE),                                   // s_inode_size
-        (0x5A, group),                                        // s_block_group_nr
-        (0xCE, geometry.reserved_blocks),                     // s_reserved_gdt_blocks
-        (0xFE, DESCRIPTOR_SIZE),                              // s_desc_size
+        (0x58, INODE_SIZE),               // s_inode_size
+        (0x5A, group),                    // s_block_group_nr
+        (0xCE, geometry.reserved_blocks), // s_reserved_gdt_blocks
+        (0xFE, DESCRIPTOR_SIZE),          // s_desc_size
     ] {
         put(&mut record, offset, bytes::low16(value));
     }
