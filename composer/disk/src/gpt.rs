@@ -25,7 +25,7 @@ const ENTRIES: u64 = 128;
 /// Bytes of an entry.
 const ENTRY_SIZE: u64 = 128;
 
-/// UTF-16 code units of a name. Source: UEFI 2.10, Table 5.6.
+/// UTF-16 code units of a name. Source: UEFI 2.10 §5.3.3.
 const NAME_UNITS: usize = 36;
 
 /// A partition table as it is meant: what [`write()`] writes and [`read()`] finds.
@@ -64,7 +64,7 @@ impl Attributes {
     /// No flag.
     pub const NONE: Self = Self(0);
     /// The file system grows to fill the partition when it is first mounted.
-    /// Source: Discoverable Partitions Specification, “Partition Attribute Flags”.
+    /// Source: UAPI.2 Discoverable Partitions Specification, flags.
     pub const GROW_FILE_SYSTEM: Self = Self(1 << 59);
     /// Mounted read-only. Source: as above.
     pub const READ_ONLY: Self = Self(1 << 60);

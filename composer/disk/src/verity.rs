@@ -59,7 +59,7 @@ impl RootHash {
 
     /// GPT partition UUID of the data: the first 128 bits.
     ///
-    /// Source: Discoverable Partitions Specification, “Partition Names”, `roothash=`.
+    /// Source: UAPI.2 Discoverable Partitions Specification; systemd-veritysetup-generator(8), `roothash=`.
     #[must_use]
     pub fn root_uuid(&self) -> Uuid {
         Uuid::from_bytes(*self.as_bytes().first_chunk().expect("32 bytes hold 16"))

@@ -71,6 +71,8 @@ pub(super) struct Contents {
     pub(super) files: Vec<Placed>,
     pub(super) packed: Placed,
     pub(super) packed_size: u64,
+    /// An extent of nothing but zeros, once there is one: every other is the same.
+    zeros: Option<Extent>,
 }
 
 /// Bytes on their way into an extent.
@@ -81,12 +83,15 @@ struct Chunk {
     bytes: Vec<u8>,
     clusters: u16,
     compressed: bool,
+    /// Whether this is a whole extent of zeros: sparse files come to be read as many of them.
+    zeros: bool,
 }
 
 impl Chunk {
     fn new(content: Option<usize>, bytes: Vec<u8>) -> Self {
         let clusters = u16::try_from(bytes.len().div_ceil(BLOCK)).expect("a chunk is at most an extent");
-        Self { content, bytes, clusters, compressed: false }
+        let zeros = bytes.len() == EXTENT && bytes.iter().all(|byte| *byte == 0);
+        Self { content, bytes, clusters, compressed: false, zeros }
     }
 
     /// Compresses the bytes if that saves a block; the result ends where its last block ends.
@@ -152,17 +157,29 @@ fn place<W: Write + Seek>(
     sink: &mut Sink<'_, W>,
 ) -> Result<(), WriteError> {
     for chunk in batch {
-        let block = sink.next_block()?;
-        sink.write(&chunk.bytes)?;
-        sink.pad()?;
-        let blocks = u16::try_from(chunk.bytes.len().div_ceil(BLOCK)).expect("a chunk is at most an extent");
-        let extent = Extent { block, blocks, clusters: chunk.clusters, compressed: chunk.compressed };
+        let shared = placed.zeros.filter(|_| chunk.zeros && chunk.compressed);
+        let extent = match shared {
+            Some(extent) => extent,
+            None => write_chunk(chunk, sink)?,
+        };
+        if chunk.zeros && chunk.compressed {
+            placed.zeros = Some(extent);
+        }
         match chunk.content {
             Some(content) => placed.files[content].extents.push(extent),
             None => placed.packed.extents.push(extent),
         }
     }
     Ok(())
+}
+
+/// Writes a chunk to blocks of its own.
+fn write_chunk<W: Write + Seek>(chunk: &Chunk, sink: &mut Sink<'_, W>) -> Result<Extent, WriteError> {
+    let block = sink.next_block()?;
+    sink.write(&chunk.bytes)?;
+    sink.pad()?;
+    let blocks = u16::try_from(chunk.bytes.len().div_ceil(BLOCK)).expect("a chunk is at most an extent");
+    Ok(Extent { block, blocks, clusters: chunk.clusters, compressed: chunk.compressed })
 }
 
 /// Cuts contents into chunks, one after the other.

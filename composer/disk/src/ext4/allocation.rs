@@ -72,7 +72,7 @@ impl Blocks {
             _ => block,
         };
         let end = self.used.range(start..).next().map_or(self.end, |(next, _)| *next);
-        (start < end).then_some(Run { start, length: end - start })
+        (start < end).then(|| Run { start, length: end - start })
     }
 
     /// The used blocks within a range, in order.
@@ -80,7 +80,7 @@ impl Blocks {
         let first = self.used.range(..=start).next_back().map_or(start, |(before, _)| *before);
         self.used.range(first..end).filter_map(move |(from, until)| {
             let (from, until) = (start.max(*from), end.min(*until));
-            (from < until).then_some(Run { start: from, length: until - from })
+            (from < until).then(|| Run { start: from, length: until - from })
         })
     }
 

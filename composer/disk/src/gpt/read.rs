@@ -14,7 +14,7 @@ use super::{
     last_usable,
 };
 
-/// Type of the one partition of a protective MBR. Source: UEFI 2.10, Table 5.4.
+/// Type of the one partition of a protective MBR. Source: UEFI 2.10 §5.2.3.
 const GPT_PROTECTIVE: u8 = 0xEE;
 
 const PRIMARY: &str = "primary header";

@@ -247,3 +247,16 @@ fn a_disk_of_another_size_is_refused() {
     let error = read(&mut Cursor::new(&disk[..]), DISK, SectorSize::B4096).unwrap_err();
     assert_eq!(error.to_string(), "protective MBR has size in sectors 16383, expected 2047");
 }
+
+#[test]
+fn no_byte_of_a_header_can_be_wild() {
+    let disk = written(&table(SectorSize::B512));
+    let backup = disk.len() - 512;
+    for offset in (512..512 + 92).chain(backup..backup + 92) {
+        for flip in [0x01, 0x80, 0xFF] {
+            let mut disk = disk.clone();
+            disk[offset] ^= flip;
+            assert!(read(&mut Cursor::new(disk), DISK, SectorSize::B512).is_err(), "{offset}");
+        }
+    }
+}

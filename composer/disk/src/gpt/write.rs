@@ -41,7 +41,7 @@ pub fn write(
     device.write_all(&first_sector).map_err(writing)?;
 
     let mut device = Device::new(device, disk_size);
-    // A disk past 2^32 sectors has as many in its MBR as the field holds. Source: UEFI 2.10, Table 5.4.
+    // A disk past 2^32 sectors has as many in its MBR as the field holds. Source: UEFI 2.10 §5.2.3.
     let protected = u32::try_from(last.get()).unwrap_or(u32::MAX);
     ProtectiveMBR::with_lb_size(protected).overwrite_lba0(&mut device).map_err(|error| match error {
         MBRError::Io(source) => writing(source),

@@ -251,7 +251,7 @@ fn sizes_maps_and_disks_that_do_not_fit_are_refused() {
         write(&mut disk, ByteCount::new(size), data, BOTH[0], &mut output).unwrap_err()
     };
     let map = "data at 512 to 1025 is out of order or past the end of a disk of 1KiB";
-    assert_eq!(refused(1024, &[512..1025]).to_string(), map);
+    assert_eq!(refused(1024, std::slice::from_ref(&(512..1025))).to_string(), map);
     assert_eq!(
         refused(1024, &[512..600, 599..700]).to_string(),
         "data at 599 to 700 is out of order or past the end of a disk of 1KiB"
@@ -263,7 +263,7 @@ fn sizes_maps_and_disks_that_do_not_fit_are_refused() {
         );
         assert_eq!(refused(size, &[]).to_string(), message);
     }
-    let Qcow2Error::Io { source, .. } = refused(2048, &[0..2048]) else {
+    let Qcow2Error::Io { source, .. } = refused(2048, std::slice::from_ref(&(0..2048))) else {
         panic!("a short disk is an I/O error")
     };
     assert_eq!(source.kind(), io::ErrorKind::UnexpectedEof);
