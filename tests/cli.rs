@@ -254,7 +254,7 @@ fn every_recipe_and_target_of_the_project_is_well_formed() {
         // What others extend need not be whole by itself.
         if path.parent().unwrap().ends_with("recipes") {
             let (recipe, _) = goni_model::recipe::check(&sources, &chain, &known).unwrap();
-            assert_eq!(path.file_stem().unwrap().to_str().unwrap(), recipe.target.as_str());
+            assert!(known.targets.contains(recipe.target.as_str()));
             recipes += 1;
         }
     }
