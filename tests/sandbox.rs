@@ -1,4 +1,5 @@
 //! Sandboxes as the kernel makes them. Needs root, or user namespaces for ordinary users.
+#![expect(clippy::disallowed_methods, clippy::unwrap_used, reason = "tests look at the machine itself")]
 
 use std::fs;
 use std::path::Path;
@@ -156,4 +157,36 @@ fn assert_stays_dead(alive: &Path) {
     let last = fs::read(alive).unwrap();
     std::thread::sleep(Duration::from_millis(300));
     assert_eq!(fs::read(alive).unwrap(), last);
+}
+
+#[test]
+fn killing_the_program_leaves_no_process_and_no_mount() {
+    let before = mounts();
+    let work = tempfile::tempdir().unwrap();
+    let job = work.path().join("alive");
+    // A second test process plays the program, because this one has to survive.
+    let mut program = std::process::Command::new(std::env::current_exe().unwrap())
+        .args(["--exact", "a_victim_of_the_test_above", "--nocapture"])
+        .env("SANDBOX_VICTIM", work.path())
+        .stdout(std::process::Stdio::null())
+        .spawn()
+        .unwrap();
+    let began = Instant::now();
+    while !job.exists() {
+        assert!(began.elapsed() < Duration::from_secs(20), "the victim never began");
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    program.kill().unwrap();
+    program.wait().unwrap();
+    std::thread::sleep(Duration::from_millis(200));
+    assert_stays_dead(&job);
+    assert_eq!(mounts(), before);
+}
+
+#[test]
+fn a_victim_of_the_test_above() {
+    let Some(work) = std::env::var_os("SANDBOX_VICTIM") else { return };
+    let sandbox = Sandbox::with_tools("/").bind_writable(work, "/work");
+    let script = "while sleep 0.05; do date +%N > /work/alive; done";
+    system().run(&shell(script).inside(sandbox)).unwrap();
 }

@@ -35,6 +35,7 @@ const FIRST: &str = "@first";
 pub struct Sandbox {
     root: Root,
     binds: Vec<Bind>,
+    replacements: Vec<(PathBuf, PathBuf)>,
     network: bool,
     hostname: OsString,
 }
@@ -71,7 +72,13 @@ impl Sandbox {
     }
 
     fn at(root: Root) -> Self {
-        Self { root, binds: Vec::new(), network: false, hostname: "localhost".into() }
+        Self {
+            root,
+            binds: Vec::new(),
+            replacements: Vec::new(),
+            network: false,
+            hostname: "localhost".into(),
+        }
     }
 
     /// Shows a file or directory of the host inside, read-only.
@@ -85,6 +92,13 @@ impl Sandbox {
     #[must_use]
     pub fn bind_writable(mut self, host: impl Into<PathBuf>, inside: impl Into<PathBuf>) -> Self {
         self.binds.push(Bind { host: host.into(), inside: inside.into(), writable: true });
+        self
+    }
+
+    /// Puts one program of the sandbox in the place of another, if that is there at all.
+    #[must_use]
+    pub fn replace(mut self, program: impl Into<PathBuf>, substitute: impl Into<PathBuf>) -> Self {
+        self.replacements.push((program.into(), substitute.into()));
         self
     }
 

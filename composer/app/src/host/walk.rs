@@ -8,7 +8,7 @@
 mod attributes;
 
 use std::collections::BTreeMap;
-use std::ffi::OsStr;
+use std::ffi::{OsStr, OsString};
 use std::fs::File;
 use std::io::{self, Read};
 use std::os::fd::{AsFd, OwnedFd};
@@ -99,6 +99,12 @@ impl Directory {
         &self.path
     }
 
+    /// Whether there is something at a path; symbolic links are followed within the directory alone.
+    #[must_use]
+    pub fn holds(&self, path: &str) -> bool {
+        self.open_within(path, OFlags::PATH, Mode::empty()).is_ok()
+    }
+
     /// Reads the whole of a file; symbolic links are followed within the directory alone.
     ///
     /// # Errors
@@ -107,6 +113,23 @@ impl Directory {
         let mut bytes = Vec::new();
         self.open_within(path, OFlags::RDONLY, Mode::empty())?.read_to_end(&mut bytes)?;
         Ok(bytes)
+    }
+
+    /// The names in a directory below, in no order; symbolic links are followed within alone.
+    ///
+    /// # Errors
+    /// `NotFound`, or what reading raises.
+    pub fn names(&self, path: &str) -> io::Result<Vec<OsString>> {
+        let directory = self.open_within(path, OFlags::RDONLY | OFlags::DIRECTORY, Mode::empty())?;
+        let mut names = Vec::new();
+        for entry in Dir::read_from(&directory)? {
+            let entry = entry?;
+            let name = entry.file_name().to_bytes();
+            if name != b"." && name != b".." {
+                names.push(OsStr::from_bytes(name).to_owned());
+            }
+        }
+        Ok(names)
     }
 
     /// Creates a file that is not there yet; symbolic links are followed within the directory alone.
@@ -322,12 +345,12 @@ mod tests {
     #[test]
     fn content_is_never_read_through_a_symbolic_link_or_from_outside() {
         let root = tempfile::tempdir().unwrap();
-        symlink("/etc", root.path().join("etc")).unwrap();
+        symlink("/var", root.path().join("etc")).unwrap();
         let directory = Directory::open(root.path()).unwrap();
-        for key in ["etc/passwd", "../x", "/etc/passwd"] {
+        for key in ["etc/lib", "../x", "/etc/passwd"] {
             assert!(ContentSource::open(&directory, &ContentKey::new(key.as_bytes())).is_err(), "{key}");
         }
-        assert_eq!(directory.read("etc/passwd").unwrap_err().kind(), io::ErrorKind::NotFound);
+        assert_eq!(directory.read("etc/lib").unwrap_err().kind(), io::ErrorKind::NotFound);
     }
 
     #[test]

@@ -76,6 +76,9 @@ pub(super) fn change_root(sandbox: &Sandbox) -> Result<(), SetupError> {
     for held in &held {
         attach(held)?;
     }
+    for (program, substitute) in sandbox.replacements.iter().filter(|(program, _)| program.exists()) {
+        mount_bind(substitute, program).step(|| format!("replacing `{}`", program.display()))?;
+    }
     unmount(".", UnmountFlags::DETACH).step(|| "letting go of the host's root".into())?;
     chdir("/").step(|| "entering the root".into())
 }

@@ -150,8 +150,11 @@ fn enter_with_range(uid: Uid, gid: Gid) -> Result<(), UserNamespaceError> {
         return Ok(());
     }
     let said = String::from_utf8_lossy(&output.stdout).trim().to_owned();
-    let program = if said.starts_with("newgidmap") { "newgidmap" } else { "newuidmap" };
-    Err(UserNamespaceError::Mapper { program, said })
+    let (program, said) = match said.strip_prefix("newgidmap: ") {
+        Some(said) => ("newgidmap", said),
+        None => ("newuidmap", said.strip_prefix("newuidmap: ").unwrap_or(&said)),
+    };
+    Err(UserNamespaceError::Mapper { program, said: said.to_owned() })
 }
 
 /// The waiting copy: pid, uid, first subordinate uid, gid, first subordinate gid.
