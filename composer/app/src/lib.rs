@@ -3,6 +3,7 @@
 //! Deciding is pure; acting is done by [`stages`] through [`host`], the only place with effects;
 //! [`verify`] reads the finished bytes back; [`smoke`] boots them; [`cli`] alone owns the terminal.
 
+pub mod archive;
 pub mod cli;
 pub mod failure;
 pub mod host;

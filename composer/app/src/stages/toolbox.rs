@@ -15,7 +15,7 @@ pub fn open(cache: &Path, sources: Sources<'_>) -> Result<Toolbox, Failure> {
         if let Some(toolbox) = Toolbox::find(cache) {
             return Ok(toolbox);
         }
-        let fetched = fetch_packages(&toolbox::packages()?, sources)?;
+        let fetched = fetch_packages(&toolbox::lock()?.packages, sources)?;
         Ok(Toolbox::unpack(cache, &fetched, sources.progress)?)
     };
     opened().map_err(|failure| failure.during("preparing the toolbox"))
