@@ -98,8 +98,10 @@ impl Database {
                 database.add(&format!("info/{name}.{file}"), mode, content.bytes.clone());
             }
             if let Some(file) = package.control.files().get("triggers") {
-                interests.read(&name, &file.bytes).map_err(|(line, source)| {
-                    DatabaseError::Triggers { package: name.clone(), line, source }
+                interests.read(&name, &file.bytes).map_err(|(line, source)| DatabaseError::Triggers {
+                    package: name.clone(),
+                    line,
+                    source,
                 })?;
             }
         }
@@ -166,3 +168,6 @@ fn list(paths: &[MemberPath]) -> Vec<u8> {
     }
     text
 }
+
+#[cfg(test)]
+mod tests;

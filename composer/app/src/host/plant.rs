@@ -217,10 +217,7 @@ fn set_metadata(file: BorrowedFd<'_>, metadata: &Metadata) -> Result<(), Errno> 
 }
 
 fn times(metadata: &Metadata) -> Timestamps {
-    let time = Timespec {
-        tv_sec: metadata.mtime.seconds,
-        tv_nsec: metadata.mtime.nanoseconds.into(),
-    };
+    let time = Timespec { tv_sec: metadata.mtime.seconds, tv_nsec: metadata.mtime.nanoseconds.into() };
     Timestamps { last_access: time, last_modification: time }
 }
 

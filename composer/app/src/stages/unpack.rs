@@ -113,9 +113,9 @@ impl Classify for UnpackError {
 
     fn hint(&self) -> Option<String> {
         match self {
-            Self::Ownership(OwnershipError::Conflict { second, .. }) => {
-                Some(format!("leave one of the two out, or use a version of {second} that declares `Replaces`"))
-            }
+            Self::Ownership(OwnershipError::Conflict { second, .. }) => Some(format!(
+                "leave one of the two out, or use a version of {second} that declares `Replaces`"
+            )),
             _ => None,
         }
     }

@@ -68,8 +68,7 @@ pub(super) fn take_in(
     });
     let mut results = results.into_inner().unwrap_or_else(PoisonError::into_inner);
     results.sort_by_key(|(number, _)| *number);
-    let mut intakes: Vec<Intake> =
-        results.into_iter().map(|(_, result)| result).collect::<Result<_, _>>()?;
+    let mut intakes: Vec<Intake> = results.into_iter().map(|(_, result)| result).collect::<Result<_, _>>()?;
     intakes.sort_by(|left, right| left.name().cmp(&right.name()));
     Ok(intakes)
 }

@@ -75,7 +75,9 @@ pub enum OwnershipError {
         package: String,
     },
     /// A hard link to a file that another package took over.
-    #[error("package `{package}` ships `{path}` as a hard link to `{target}`, which another package replaces")]
+    #[error(
+        "package `{package}` ships `{path}` as a hard link to `{target}`, which another package replaces"
+    )]
     HardLink {
         /// The link.
         path: TreePath,
@@ -409,9 +411,7 @@ fn conffiles(
             }
             let member = package.intake.members.iter().find(|stored| stored.member.path == path);
             let place = match member.map(|stored| &stored.member) {
-                Some(member) if matches!(member.kind, MemberKind::File { .. }) => {
-                    canonical(member, package)?
-                }
+                Some(member) if matches!(member.kind, MemberKind::File { .. }) => canonical(member, package)?,
                 _ => return Err(OwnershipError::Conffile { path, package: package.to_string() }),
             };
             debug_assert!(tree.entry(&place).is_some(), "what was not lost is in the tree");
