@@ -83,7 +83,7 @@ impl Control {
     }
 
     fn check(&self) -> Result<(), ControlFault> {
-        let plausible: [(&'static str, fn(u8) -> bool); 3] = [
+        let plausible: [(_, fn(u8) -> bool); 3] = [
             ("Package", |byte| matches!(byte, b'a'..=b'z' | b'0'..=b'9' | b'+' | b'-' | b'.')),
             ("Version", |byte| byte.is_ascii_alphanumeric() || b".+-:~".contains(&byte)),
             ("Architecture", |byte| matches!(byte, b'a'..=b'z' | b'0'..=b'9' | b'-')),

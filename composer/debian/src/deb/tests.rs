@@ -66,12 +66,13 @@ const SAMPLE: &str = "/ 755 directory\n/usr 755 directory\n/usr/a 4755 file of 3
 #[test]
 fn a_package_reads_the_same_in_every_compression() {
     let data = sample().end();
-    for (suffix, compress) in [
-        ("", <[u8]>::to_vec as fn(&[u8]) -> Vec<u8>),
+    let compressions: [(_, fn(&[u8]) -> Vec<u8>); 4] = [
+        ("", <[u8]>::to_vec),
         (".gz", gz),
         (".xz", xz),
         (".zst", |bytes| zstd::encode_all(bytes, 3).unwrap()),
-    ] {
+    ];
+    for (suffix, compress) in compressions {
         let package = ar(&[
             ("debian-binary/", b"2.0\n"),
             (&format!("control.tar{suffix}"), &compress(&plain())),

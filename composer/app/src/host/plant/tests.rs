@@ -41,6 +41,14 @@ fn devices_and_contents_that_are_no_blobs_are_not_planted() {
 }
 
 #[test]
+fn a_name_that_leads_elsewhere_is_not_planted() {
+    for name in ["../y", "..", "/y", ""] {
+        let refused = plant_one(Kind::Directory, name);
+        assert_eq!(refused, Err("`/x` is a name that leads elsewhere, which is not planted".to_owned()));
+    }
+}
+
+#[test]
 fn an_entry_that_is_there_already_is_not_replaced() {
     let place = tempfile::tempdir().unwrap();
     let owner = Owner::Stage("test".into());
