@@ -4,6 +4,8 @@ use std::io::Write as _;
 use super::testing::{Tar, ar, control, deb};
 use super::*;
 
+type Compress = fn(&[u8]) -> Vec<u8>;
+
 /// Reads a whole package: a line per member, its content behind it.
 fn listing(package: &[u8]) -> Result<String, DebError> {
     listing_within(package, 1 << 20, 1)
@@ -66,7 +68,7 @@ const SAMPLE: &str = "/ 755 directory\n/usr 755 directory\n/usr/a 4755 file of 3
 #[test]
 fn a_package_reads_the_same_in_every_compression() {
     let data = sample().end();
-    let compressions: [(_, fn(&[u8]) -> Vec<u8>); 4] = [
+    let compressions: [(_, Compress); 4] = [
         ("", <[u8]>::to_vec),
         (".gz", gz),
         (".xz", xz),
