@@ -1,8 +1,8 @@
 //! Maintainer scripts run, and the result is read back.
 //!
-//! Given a directory that dpkg takes for unpacked, the few scripts of unpacking that matter run
-//! first, then `dpkg --configure --pending`, all in a sandbox without a network. Indexing kernel
-//! modules, the slowest single step, runs beside it. What comes out is read into a file tree,
+//! Given a directory that dpkg takes for unpacked, the scripts of unpacking run first, then `dpkg
+//! --configure --pending`, all in a sandbox without a network. Indexing kernel modules, the slowest
+//! single step, runs beside it. What comes out is read into a file tree,
 //! scrubbed of what belongs to no image, and every package in it is configured, or there is none.
 
 mod failing;
