@@ -46,7 +46,7 @@ pub(super) fn scripts(
     let surroundings = Surroundings { root: directory.path(), source_date };
     let policy = Policy::forbid(directory).map_err(|source| surroundings.failed(source))?;
     let kernels = kernels(directory);
-    std::thread::scope(|scope| {
+    let done = std::thread::scope(|scope| {
         let modules =
             scope.spawn(|| kernels.iter().try_for_each(|kernel| surroundings.index_modules(kernel, runner)));
         let configured = surroundings
@@ -58,8 +58,9 @@ pub(super) fn scripts(
         indexed.unwrap_or_else(|_| {
             Err(surroundings.failed(std::io::Error::other("the thread that indexes modules panicked")))
         })
-    })?;
-    policy.lift().map_err(|source| surroundings.failed(source))?;
+    });
+    let lifted = policy.lift().map_err(|source| surroundings.failed(source));
+    done.and(lifted)?;
     surroundings.audit(runner)
 }
 
