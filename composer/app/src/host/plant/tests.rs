@@ -1,6 +1,3 @@
-<<<<<<< HEAD
-
-=======
 use std::collections::BTreeMap;
 
 use goni_disk::tree::{ContentKey, DeviceNumber, Owner};
@@ -83,4 +80,3 @@ fn times_are_kept_to_the_nanosecond() {
         assert_eq!((metadata.mtime(), metadata.mtime_nsec()), (7, 9), "{name}");
     }
 }
->>>>>>> deb
