@@ -1,5 +1,6 @@
 //! The command line from outside: exact messages, exit codes, and that nothing is written.
 #![expect(clippy::disallowed_methods, reason = "these tests start the program and read its goldens")]
+#![expect(clippy::unwrap_used, reason = "a test that cannot set itself up has failed")]
 
 use std::collections::BTreeSet;
 use std::fs;
