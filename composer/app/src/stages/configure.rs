@@ -21,7 +21,7 @@ use crate::host::command::{Run, RunError};
 use crate::host::walk::{Directory, WalkError};
 use crate::progress::{Progress, Unit};
 
-pub use scrub::{Action, RULES, Rule, Scrubbed, scrub};
+pub use scrub::{Action, RULES, Rule, ScrubError, Scrubbed, scrub};
 
 /// The stage's name, which owns what maintainer scripts made.
 pub const NAME: &str = "configure";
@@ -175,8 +175,8 @@ pub fn configure(
         entry.map_or_else(|| stage.clone(), |entry| entry.owner.clone())
     })?;
     let scrubbed = scrub(&mut tree, &contents, source_date).map_err(|error| match error {
-        scrub::ScrubError::Tree { source } => ConfigureError::Scrub { source },
-        scrub::ScrubError::Read { source } => failed(source),
+        ScrubError::Tree { source } => ConfigureError::Scrub { source },
+        ScrubError::Read { source } => failed(source),
     })?;
     progress.end(NAME, &format!("{packages} packages, {} paths", tree.iter().count()));
     Ok(Configured { tree, contents, scrubbed })
