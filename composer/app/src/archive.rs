@@ -7,6 +7,8 @@
 //!
 //! What verification and freshness mean is [`goni_debian`]'s business; what the packages are, too.
 
+mod resolve;
+
 use std::io::Write as _;
 use std::path::PathBuf;
 
@@ -24,6 +26,8 @@ use crate::host::files::{self, FileError};
 use crate::host::mirror::MirrorError;
 use crate::host::store::StoreError;
 use crate::stages::fetch::{Sources, in_parallel};
+
+pub use self::resolve::{ResolveError, resolve};
 
 /// A suite that is asked for.
 #[derive(Debug, Clone)]
@@ -238,5 +242,56 @@ fn fetch_index(
         // A partial mirror may leave out the names by digest; the digest decides either way.
         Err(Cause::Fetch(error)) if error.is_absent() && index.path != index.name => fetch(&index.name),
         result => result,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use goni_model::time::Timestamp;
+
+    use super::*;
+    use crate::host::fetch::{Fetch, Refusing, Sink};
+    use crate::host::mirror::Mirrors;
+    use crate::host::store::Store;
+    use crate::progress::Silent;
+
+    /// Answers everything with the same bytes.
+    struct Always(&'static [u8]);
+
+    impl Fetch for Always {
+        fn fetch(&self, _: &Request, sink: &mut dyn Sink) -> Result<u64, FetchError> {
+            sink.write_all(self.0).unwrap();
+            Ok(to_u64(self.0.len()))
+        }
+    }
+
+    fn refusal(fetch: &dyn Fetch) -> ArchiveError {
+        let cache = tempfile::tempdir().unwrap();
+        let store = Store::open(cache.path()).unwrap();
+        let mirrors = Mirrors::debian("http://m.example.org/debian", None).unwrap();
+        let request = SuiteRequest {
+            archive: "debian".into(),
+            suite: "trixie".into(),
+            components: vec!["main".into()],
+            keys: Keyring::debian().unwrap(),
+            freshness: Freshness::at(Timestamp::from_seconds(1_790_000_000)),
+        };
+        let sources = Sources { mirrors: &mirrors, store: &store, fetch, progress: &Silent };
+        fetch_suites(&[request], Arch::Amd64, sources).unwrap_err()
+    }
+
+    #[test]
+    fn a_page_that_is_no_release_is_a_matter_of_trust() {
+        let error = refusal(&Always(b"<html>please log in</html>"));
+        assert_eq!(error.to_string(), "reading `dists/trixie/InRelease` of archive `debian`");
+        assert_eq!(error.class(), Class::Trust);
+    }
+
+    #[test]
+    fn an_archive_out_of_reach_is_named() {
+        let error = refusal(&Refusing);
+        assert_eq!(error.to_string(), "reading `dists/trixie/InRelease` of archive `debian`");
+        assert_eq!(error.class(), Class::Environment);
+        assert_eq!(error.hint().unwrap(), "run once without --offline");
     }
 }

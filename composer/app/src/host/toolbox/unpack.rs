@@ -140,8 +140,10 @@ impl Tree<'_> {
     }
 
     fn member(&self, member: Member, body: &mut dyn Read) -> Result<(), Fault> {
+        // base-files ships the links of the merged `/usr`; they are laid already.
+        let is_ground = MERGED.iter().any(|name| member.path.as_bytes() == name.as_bytes());
         let place = merged(member.path.as_bytes());
-        if member.path.is_root() || is_skipped(&place) {
+        if member.path.is_root() || is_ground || is_skipped(&place) {
             return Ok(());
         }
         if matches!(member.kind, MemberKind::Directory) {
@@ -246,6 +248,7 @@ mod tests {
             assert_eq!(fs::read(root.join("usr/lib/su")).unwrap(), b"x");
             let mode = fs::metadata(root.join("bin/su")).unwrap().permissions().mode();
             assert_eq!(mode & 0o7111, 0o111);
+            add(link("bin", Path::new("usr/bin"))).unwrap();
             add(file("usr/share/man/man1/su.1")).unwrap();
             assert!(!root.join("usr/share").exists());
         });
