@@ -11,7 +11,8 @@ use crate::tree::{Content, DeviceNumber};
 use crate::tree::{ContentKey, Inode, InodeId, Kind, Metadata, NoContent, Owner};
 
 fn metadata(mode: u16) -> Metadata {
-    let mtime = Timestamp { seconds: 2_208_988_800, nanoseconds: 123_456_789 };
+    // In 2137, with an epoch bit; the reader takes no time whose low half is negative.
+    let mtime = Timestamp { seconds: (1 << 32) + 1_000_000_000, nanoseconds: 123_456_789 };
     Metadata { mode, uid: 70_000, gid: 80_000, mtime, xattrs: BTreeMap::new() }
 }
 
@@ -82,6 +83,8 @@ fn an_independent_reader_finds_what_the_tree_has() {
     assert_eq!(read.read_dir("/").unwrap().count(), 2 + 9 - 1);
     let metadata = read.metadata("/d/file").unwrap();
     assert_eq!((metadata.mode(), metadata.uid(), metadata.gid()), (0o4640, 70_000, 80_000));
+    assert_eq!(metadata.modified().seconds(), (1 << 32) + 1_000_000_000);
+    assert_eq!(metadata.modified().nanoseconds(), 123_456_789);
     assert!(read.symlink_metadata("/short").unwrap().is_symlink());
 }
 
@@ -118,7 +121,7 @@ fn the_same_tree_makes_the_same_bytes() {
     assert_eq!(Sha256Digest::of(&bytes).to_string(), PINNED);
 }
 
-const PINNED: &str = "b4c0c25d70707e6a249839328fb6fabc778bf094fa37742753092bb46c8c559d";
+const PINNED: &str = "845ac899c79cff9995e80a5f88c6c867564f727e5a77319d8c08ea9bdbfac617";
 
 struct Bytes(&'static [u8]);
 
@@ -169,4 +172,14 @@ fn what_ext4_cannot_hold_names_its_path() {
         add(&mut tree, "x", 0o644, kind);
         assert_eq!(image(&tree, &options()).unwrap_err().to_string(), message);
     }
+}
+
+#[test]
+fn seconds_split_over_the_whole_range() {
+    let split = |seconds| bytes::split_seconds(seconds).map(|(low, epoch)| (i32::from_le_bytes(low), epoch));
+    assert_eq!(split(-1), Some((-1, 0)));
+    assert_eq!(split(2_208_988_800), Some((-2_085_978_496, 1)));
+    assert_eq!(split(15_032_385_535), Some((i32::MAX, 3)));
+    assert_eq!(split(15_032_385_536), None);
+    assert_eq!(split(-2_147_483_649), None);
 }
