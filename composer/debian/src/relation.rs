@@ -335,7 +335,10 @@ mod tests {
             ("aa [", "`aa [` is not a relation: `]` is missing"),
             ("aa []", "`aa []` is not a relation: its architectures are no names"),
             ("aa:", "`aa:` is not a relation: its architecture is no name"),
-            ("aa <!nocheck>", "`aa <!nocheck>` is not a relation: build profiles have no meaning for binary packages"),
+            (
+                "aa <!nocheck>",
+                "`aa <!nocheck>` is not a relation: build profiles have no meaning for binary packages",
+            ),
             ("aa bb", "`aa bb` is not a relation: there is text after its end"),
         ] {
             assert_eq!(parse_alternatives(text).unwrap_err().to_string(), message);

@@ -94,17 +94,17 @@ pub fn verify(inrelease: &[u8], keys: &Keyring, now: Timestamp) -> Result<Verifi
     if inrelease.len() > MAX_SIZE {
         return Err(SignatureError::TooLarge { size: inrelease.len() });
     }
-    let framed = framing::signed_text(inrelease)
-        .map_err(|(line, fault)| SignatureError::Framing { line, fault })?;
+    let framed =
+        framing::signed_text(inrelease).map_err(|(line, fault)| SignatureError::Framing { line, fault })?;
     let now = UNIX_EPOCH + Duration::from_secs(u64::try_from(now.seconds).unwrap_or(0));
     let policy = StandardPolicy::at(now);
     let damaged = |error: openpgp::anyhow::Error| SignatureError::Damaged(error.to_string());
     let helper = Judge { keys, good: Vec::new(), bad: Vec::new() };
-    let mut verifier = match VerifierBuilder::from_bytes(inrelease).map_err(damaged)?.with_policy(&policy, now, helper)
-    {
-        Ok(verifier) => verifier,
-        Err(error) => return Err(untrusted_or_damaged(error, keys)),
-    };
+    let mut verifier =
+        match VerifierBuilder::from_bytes(inrelease).map_err(damaged)?.with_policy(&policy, now, helper) {
+            Ok(verifier) => verifier,
+            Err(error) => return Err(untrusted_or_damaged(error, keys)),
+        };
     let mut text = Vec::with_capacity(framed.len());
     if let Err(error) = verifier.read_to_end(&mut text) {
         return Err(SignatureError::Damaged(error.to_string()));
@@ -139,9 +139,7 @@ struct NoGoodSignature(Vec<String>);
 
 fn untrusted_or_damaged(error: openpgp::anyhow::Error, keys: &Keyring) -> SignatureError {
     match error.downcast::<NoGoodSignature>() {
-        Ok(NoGoodSignature(found)) => {
-            SignatureError::Untrusted { archive: keys.archive().to_owned(), found }
-        }
+        Ok(NoGoodSignature(found)) => SignatureError::Untrusted { archive: keys.archive().to_owned(), found },
         Err(error) => SignatureError::Damaged(error.to_string()),
     }
 }

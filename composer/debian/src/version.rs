@@ -167,9 +167,32 @@ mod tests {
     fn versions_sort_as_policy_says() {
         // Strictly ascending; every pair is compared, both ways.
         let ascending = [
-            "1.0~~", "1.0~~a", "1.0~", "1.0~beta1~svn1245", "1.0~beta1", "1.0", "1.0-0.1", "1.0-1~bpo13+1",
-            "1.0-1", "1.0-1+b1", "1.0-1.1", "1.0-10", "1.0a", "1.0+", "1.0.0", "1.0.1", "1.1", "1.10",
-            "1.99999999999999999999999", "1.100000000000000000000000", "2", "2a", "2+", "2.", "10", "1:0.1",
+            "1.0~~",
+            "1.0~~a",
+            "1.0~",
+            "1.0~beta1~svn1245",
+            "1.0~beta1",
+            "1.0",
+            "1.0-0.1",
+            "1.0-1~bpo13+1",
+            "1.0-1",
+            "1.0-1+b1",
+            "1.0-1.1",
+            "1.0-10",
+            "1.0a",
+            "1.0+",
+            "1.0.0",
+            "1.0.1",
+            "1.1",
+            "1.10",
+            "1.99999999999999999999999",
+            "1.100000000000000000000000",
+            "2",
+            "2a",
+            "2+",
+            "2.",
+            "10",
+            "1:0.1",
         ];
         for (i, a) in ascending.iter().enumerate() {
             for (j, b) in ascending.iter().enumerate() {
@@ -180,7 +203,9 @@ mod tests {
 
     #[test]
     fn zero_epochs_revisions_and_leading_zeros_change_nothing() {
-        for (a, b) in [("1.0", "0:1.0"), ("1.0", "1.0-0"), ("1.01", "1.1"), ("1.0", "1.000"), ("1:1-0", "01:1")] {
+        for (a, b) in
+            [("1.0", "0:1.0"), ("1.0", "1.0-0"), ("1.01", "1.1"), ("1.0", "1.000"), ("1:1-0", "01:1")]
+        {
             assert_eq!(version(a), version(b));
         }
     }
@@ -202,8 +227,14 @@ mod tests {
             ("1:;rm", "`1:;rm` is not a version: its upstream part does not start with a letter or digit"),
             ("1.0-", "`1.0-` is not a version: its revision is empty"),
             ("-1", "`-1` is not a version: its upstream part does not start with a letter or digit"),
-            ("1 0", "`1 0` is not a version: its upstream part has characters other than letters, digits, . + - ~ :"),
-            ("1/0", "`1/0` is not a version: its upstream part has characters other than letters, digits, . + - ~ :"),
+            (
+                "1 0",
+                "`1 0` is not a version: its upstream part has characters other than letters, digits, . + - ~ :",
+            ),
+            (
+                "1/0",
+                "`1/0` is not a version: its upstream part has characters other than letters, digits, . + - ~ :",
+            ),
             ("1-a:b", "`1-a:b` is not a version: its epoch is not a number"),
             ("1-é", "`1-é` is not a version: its revision has characters other than letters, digits, . + ~"),
         ] {

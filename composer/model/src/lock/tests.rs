@@ -113,17 +113,61 @@ fn a_lock_writes_its_golden_text_and_reads_it_back() {
 fn every_fault_is_named() {
     for (from, to, message) in [
         ("schema = 1", "schema = 2", "the lock has schema 2; this program reads schema 1: resolve again"),
-        ("recipe =", "mirror = \"x\"\nrecipe =", "reading the lock\nunknown field `mirror`, expected one of `schema`, `recipe`, `arch`, `source_date`, `request`, `suites`, `packages`"),
-        ("name = \"bash\"", "name = \"zsh\"", "checking the lock\npackages: `systemd` after `zsh` is out of order or twice"),
-        ("name = \"bash\"", "name = \"systemd\"", "checking the lock\npackages: `systemd` after `systemd` is out of order or twice"),
-        ("name = \"bash\"", "name = \"-rf\"", "checking the lock\npackages: `-rf` does not start with a lowercase letter or a digit"),
-        ("pool/main/x/bash", "../x/bash", "checking the lock\npackage `bash`: `../x/bash_2.0-3+deb13u1_amd64.deb` has an empty, `.` or `..` component"),
-        ("pool/main/x/bash", "/pool/bash", "checking the lock\npackage `bash`: `/pool/bash_2.0-3+deb13u1_amd64.deb` is an absolute path"),
-        ("pool/main/x/bash", "%2e%2e/bash", "checking the lock\npackage `bash`: `%2e%2e/bash_2.0-3+deb13u1_amd64.deb` has characters no path in an archive needs"),
-        ("version = \"1:2.0-3+deb13u1\"", "version = \"1:;rm\"", "checking the lock\npackage `bash`: `1:;rm` has characters other than letters, digits, . + - ~ :"),
-        ("arch = \"amd64\", archive = \"debian\"", "arch = \"arm64\", archive = \"debian\"", "checking the lock\npackage `bash`: `arm64` is neither `all` nor the architecture of the lock"),
-        ("arch = \"amd64\", archive = \"debian\"", "arch = \"amd64\", archive = \"nvidia\"", "checking the lock\npackage `bash` comes from archive `nvidia`, of which the lock has no suite"),
-        ("source_date = 1789000001", "source_date = 1", "checking the lock\nsource date 1 is not the newest date among the suites, 1789000001"),
+        (
+            "recipe =",
+            "mirror = \"x\"\nrecipe =",
+            "reading the lock\nunknown field `mirror`, expected one of `schema`, `recipe`, `arch`, `source_date`, `request`, `suites`, `packages`",
+        ),
+        (
+            "name = \"bash\"",
+            "name = \"zsh\"",
+            "checking the lock\npackages: `systemd` after `zsh` is out of order or twice",
+        ),
+        (
+            "name = \"bash\"",
+            "name = \"systemd\"",
+            "checking the lock\npackages: `systemd` after `systemd` is out of order or twice",
+        ),
+        (
+            "name = \"bash\"",
+            "name = \"-rf\"",
+            "checking the lock\npackages: `-rf` does not start with a lowercase letter or a digit",
+        ),
+        (
+            "pool/main/x/bash",
+            "../x/bash",
+            "checking the lock\npackage `bash`: `../x/bash_2.0-3+deb13u1_amd64.deb` has an empty, `.` or `..` component",
+        ),
+        (
+            "pool/main/x/bash",
+            "/pool/bash",
+            "checking the lock\npackage `bash`: `/pool/bash_2.0-3+deb13u1_amd64.deb` is an absolute path",
+        ),
+        (
+            "pool/main/x/bash",
+            "%2e%2e/bash",
+            "checking the lock\npackage `bash`: `%2e%2e/bash_2.0-3+deb13u1_amd64.deb` has characters no path in an archive needs",
+        ),
+        (
+            "version = \"1:2.0-3+deb13u1\"",
+            "version = \"1:;rm\"",
+            "checking the lock\npackage `bash`: `1:;rm` has characters other than letters, digits, . + - ~ :",
+        ),
+        (
+            "arch = \"amd64\", archive = \"debian\"",
+            "arch = \"arm64\", archive = \"debian\"",
+            "checking the lock\npackage `bash`: `arm64` is neither `all` nor the architecture of the lock",
+        ),
+        (
+            "arch = \"amd64\", archive = \"debian\"",
+            "arch = \"amd64\", archive = \"nvidia\"",
+            "checking the lock\npackage `bash` comes from archive `nvidia`, of which the lock has no suite",
+        ),
+        (
+            "source_date = 1789000001",
+            "source_date = 1",
+            "checking the lock\nsource date 1 is not the newest date among the suites, 1789000001",
+        ),
         ("size = 1234", "size = 0", "checking the lock\npackage `bash`: `0` is no size of a package"),
     ] {
         let text = GOLDEN.replacen(from, to, 1);
