@@ -178,16 +178,22 @@ struct Draft<'a> {
 
 /// The other fields that matter.
 const SINGLE_FIELDS: [&str; 10] = [
-    "Package", "Version", "Architecture", "Multi-Arch", "Essential", "Priority", "Filename", "Size", "SHA256",
+    "Package",
+    "Version",
+    "Architecture",
+    "Multi-Arch",
+    "Essential",
+    "Priority",
+    "Filename",
+    "Size",
+    "SHA256",
     "Installed-Size",
 ];
 
 impl<'a> Draft<'a> {
     fn take(&mut self, field: Field<'a>) -> Result<(), Deb822Error> {
-        let slots = SINGLE_FIELDS
-            .iter()
-            .zip(&mut self.single)
-            .chain(RELATION_FIELDS.iter().zip(&mut self.relations));
+        let slots =
+            SINGLE_FIELDS.iter().zip(&mut self.single).chain(RELATION_FIELDS.iter().zip(&mut self.relations));
         for (name, slot) in slots {
             if name.len() == field.name.len() && field.is(name) {
                 if slot.replace(field.value).is_some() {
@@ -201,7 +207,8 @@ impl<'a> Draft<'a> {
 
     /// Checks the whole; `None` for a package of another architecture.
     fn finish(self, arch: Arch, stanzas: &Stanzas<'_>) -> Result<Option<Package<'a>>, IndexError> {
-        let [name, version, of_arch, multi_arch, essential, priority, path, size, sha256, installed] = self.single;
+        let [name, version, of_arch, multi_arch, essential, priority, path, size, sha256, installed] =
+            self.single;
         let name = name.ok_or(IndexError::Nameless { line: stanzas.line().get() })?;
         let owned = |text: &str| text.chars().take(200).collect::<String>();
         let value = |field, value: &str, fault| IndexError::Value {

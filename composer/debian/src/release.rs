@@ -136,7 +136,9 @@ impl Release {
         let find = |name: &'static str| fields.iter().find(|field| field.is(name));
         let owned = |name| find(name).map(|field| field.value.to_owned());
         let words = |name| -> Vec<String> {
-            find(name).map(|f| f.value.split_ascii_whitespace().map(str::to_owned).collect()).unwrap_or_default()
+            find(name)
+                .map(|f| f.value.split_ascii_whitespace().map(str::to_owned).collect())
+                .unwrap_or_default()
         };
         let moment = |name: &'static str| match find(name) {
             None => Ok(None),

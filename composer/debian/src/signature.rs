@@ -9,7 +9,7 @@ mod framing;
 mod keyring;
 
 use std::io::Read as _;
-use std::time::{Duration, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use goni_model::digest::Sha256Digest;
 use goni_model::time::Timestamp;
@@ -94,17 +94,17 @@ pub fn verify(inrelease: &[u8], keys: &Keyring, now: Timestamp) -> Result<Verifi
     if inrelease.len() > MAX_SIZE {
         return Err(SignatureError::TooLarge { size: inrelease.len() });
     }
-    let framed = framing::signed_text(inrelease)
-        .map_err(|(line, fault)| SignatureError::Framing { line, fault })?;
+    let framed =
+        framing::signed_text(inrelease).map_err(|(line, fault)| SignatureError::Framing { line, fault })?;
     let now = UNIX_EPOCH + Duration::from_secs(u64::try_from(now.seconds).unwrap_or(0));
     let policy = StandardPolicy::at(now);
     let damaged = |error: openpgp::anyhow::Error| SignatureError::Damaged(error.to_string());
-    let helper = Judge { keys, good: Vec::new(), bad: Vec::new() };
-    let mut verifier = match VerifierBuilder::from_bytes(inrelease).map_err(damaged)?.with_policy(&policy, now, helper)
-    {
-        Ok(verifier) => verifier,
-        Err(error) => return Err(untrusted_or_damaged(error, keys)),
-    };
+    let helper = Judge { keys, policy: &policy, now, good: Vec::new(), bad: Vec::new() };
+    let mut verifier =
+        match VerifierBuilder::from_bytes(inrelease).map_err(damaged)?.with_policy(&policy, now, helper) {
+            Ok(verifier) => verifier,
+            Err(error) => return Err(untrusted_or_damaged(error, keys)),
+        };
     let mut text = Vec::with_capacity(framed.len());
     if let Err(error) = verifier.read_to_end(&mut text) {
         return Err(SignatureError::Damaged(error.to_string()));
@@ -117,7 +117,7 @@ pub fn verify(inrelease: &[u8], keys: &Keyring, now: Timestamp) -> Result<Verifi
         return Err(SignatureError::Untrusted { archive: keys.archive().to_owned(), found: bad });
     }
     // The line end before the signature belongs to the frame, so the two may differ by that one.
-    if text.strip_suffix(b"\n").unwrap_or(&text) != framed.strip_suffix(b"\n").unwrap_or(&framed) {
+    if text != framed && framed.strip_suffix(b"\n") != Some(text.as_slice()) {
         return Err(SignatureError::TextDiffers);
     }
     good.sort();
@@ -128,6 +128,8 @@ pub fn verify(inrelease: &[u8], keys: &Keyring, now: Timestamp) -> Result<Verifi
 /// Judges the signatures of a message by the keys of one archive.
 struct Judge<'a> {
     keys: &'a Keyring,
+    policy: &'a StandardPolicy<'a>,
+    now: SystemTime,
     good: Vec<Fingerprint>,
     bad: Vec<String>,
 }
@@ -139,9 +141,7 @@ struct NoGoodSignature(Vec<String>);
 
 fn untrusted_or_damaged(error: openpgp::anyhow::Error, keys: &Keyring) -> SignatureError {
     match error.downcast::<NoGoodSignature>() {
-        Ok(NoGoodSignature(found)) => {
-            SignatureError::Untrusted { archive: keys.archive().to_owned(), found }
-        }
+        Ok(NoGoodSignature(found)) => SignatureError::Untrusted { archive: keys.archive().to_owned(), found },
         Err(error) => SignatureError::Damaged(error.to_string()),
     }
 }
@@ -160,10 +160,15 @@ impl VerificationHelper for Judge<'_> {
                 match result {
                     Ok(good) => {
                         let primary = Fingerprint::from_openpgp(&good.ka.cert().fingerprint());
-                        if self.keys.trusts(&primary) {
-                            self.good.push(primary);
-                        } else {
+                        // The verifier asks whether the key was alive when it signed; a key that has
+                        // expired since must not sign for an archive either.
+                        let alive = good.ka.cert().with_policy(self.policy, self.now).and_then(|c| c.alive());
+                        if !self.keys.trusts(&primary) {
                             self.bad.push(format!("key {primary} is not trusted for this archive"));
+                        } else if let Err(error) = alive {
+                            self.bad.push(format!("key {primary}: {error}"));
+                        } else {
+                            self.good.push(primary);
                         }
                     }
                     Err(error) => self.bad.push(error.to_string()),

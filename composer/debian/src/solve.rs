@@ -222,8 +222,10 @@ fn roots<'a>(universe: &Universe<'a>, request: &'a Request) -> Result<Vec<Root<'
             return Err(SolveError::Excluded { name: name.to_owned(), reason: "it is asked for too" });
         }
         if universe.named(name).is_empty() {
-            let mut providers: Vec<String> =
-                universe.providers(name).map(|(id, _)| universe.candidate(id).package.name.to_owned()).collect();
+            let mut providers: Vec<String> = universe
+                .providers(name)
+                .map(|(id, _)| universe.candidate(id).package.name.to_owned())
+                .collect();
             providers.sort();
             providers.dedup();
             match providers.len() {
@@ -269,10 +271,8 @@ fn parse_wish(wish: &str) -> Result<Relation<'_>, SolveError> {
         Some((name, version)) if !wish.contains('(') => {
             let mut relation = Relation::parse(name).map_err(fail)?;
             let version = crate::version::Version::parse(version.trim()).map_err(|e| fail(e.into()))?;
-            relation.constraint = Some(crate::relation::Constraint {
-                comparison: crate::relation::Comparison::Equal,
-                version,
-            });
+            relation.constraint =
+                Some(crate::relation::Constraint { comparison: crate::relation::Comparison::Equal, version });
             Ok(relation)
         }
         _ => Relation::parse(wish).map_err(fail),

@@ -93,11 +93,10 @@ impl Compression {
                     .map_err(|error| corrupt(error.into()))?;
                 liblzma::read::XzDecoder::new_stream(bytes, stream).take(limit + 1).read_to_end(&mut out)
             }
-            Self::Zstd => zstd::stream::read::Decoder::new(bytes)
-                .and_then(|mut decoder| {
-                    decoder.window_log_max(ZSTD_WINDOW)?;
-                    decoder.take(limit + 1).read_to_end(&mut out)
-                }),
+            Self::Zstd => zstd::stream::read::Decoder::new(bytes).and_then(|mut decoder| {
+                decoder.window_log_max(ZSTD_WINDOW)?;
+                decoder.take(limit + 1).read_to_end(&mut out)
+            }),
         }
         .map_err(corrupt)?;
         let found = to_u64(out.len());

@@ -17,23 +17,22 @@ pub(super) fn parse(text: &str) -> Option<i64> {
     let hour = number(clock.next()?, 0, 23)?;
     let minute = number(clock.next()?, 0, 59)?;
     let second = number(clock.next()?, 0, 60)?;
-    if clock.next().is_some() || !matches!(words.next()?, "UTC" | "GMT" | "Z" | "+0000") || words.next().is_some() {
+    if clock.next().is_some()
+        || !matches!(words.next()?, "UTC" | "GMT" | "Z" | "+0000")
+        || words.next().is_some()
+    {
         return None;
     }
     let days = days_from_civil(year, month, day);
-    (civil_from_days(days) == (year, month, day)).then_some(days * 86_400 + hour * 3600 + minute * 60 + second)
+    (civil_from_days(days) == (year, month, day))
+        .then_some(days * 86_400 + hour * 3600 + minute * 60 + second)
 }
 
 /// The moment in ISO 8601, for messages.
 pub(super) fn display(seconds: i64) -> String {
     let (year, month, day) = civil_from_days(seconds.div_euclid(86_400));
     let second = seconds.rem_euclid(86_400);
-    format!(
-        "{year:04}-{month:02}-{day:02}T{:02}:{:02}:{:02}Z",
-        second / 3600,
-        second / 60 % 60,
-        second % 60
-    )
+    format!("{year:04}-{month:02}-{day:02}T{:02}:{:02}:{:02}Z", second / 3600, second / 60 % 60, second % 60)
 }
 
 fn number(text: &str, least: i64, most: i64) -> Option<i64> {
@@ -87,8 +86,17 @@ mod tests {
 
     #[test]
     fn other_text_is_no_date() {
-        for text in ["", "yesterday", "29 Feb 2023 00:00:00 UTC", "1 Jan 2026 24:00:00 UTC", "1 Jan 2026 00:00:00 CET",
-            "1 Jan 2026 00:00:00", "1 Jan 26 00:00:00 UTC", "-1 Jan 2026 00:00:00 UTC", "1 Jan 2026 00:00:00 UTC x"] {
+        for text in [
+            "",
+            "yesterday",
+            "29 Feb 2023 00:00:00 UTC",
+            "1 Jan 2026 24:00:00 UTC",
+            "1 Jan 2026 00:00:00 CET",
+            "1 Jan 2026 00:00:00",
+            "1 Jan 26 00:00:00 UTC",
+            "-1 Jan 2026 00:00:00 UTC",
+            "1 Jan 2026 00:00:00 UTC x",
+        ] {
             assert_eq!(parse(text), None, "{text}");
         }
     }

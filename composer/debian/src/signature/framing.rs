@@ -88,7 +88,5 @@ pub(super) fn signed_text(bytes: &[u8]) -> Result<Vec<u8>, (usize, FramingFault)
 
 /// Base64, a checksum, an armor header such as `Version: 1`, or the empty line between.
 fn is_armor(line: &[u8]) -> bool {
-    line.len() <= 76
-        && !line.starts_with(b"-")
-        && line.iter().all(|&b| matches!(b, b' '..=b'~'))
+    line.len() <= 76 && !line.starts_with(b"-") && line.iter().all(|&b| matches!(b, b' '..=b'~'))
 }

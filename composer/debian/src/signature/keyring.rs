@@ -136,12 +136,12 @@ impl Keyring {
         if trusted.is_empty() {
             return Err(KeyringError::Nothing { archive: archive.to_owned() });
         }
-        let certs: Vec<Cert> =
-            CertParser::from_bytes(bytes).map_err(unreadable)?.collect::<Result<_, _>>().map_err(unreadable)?;
-        let named: Vec<(Fingerprint, Cert)> = certs
-            .into_iter()
-            .map(|cert| (Fingerprint::from_openpgp(&cert.fingerprint()), cert))
-            .collect();
+        let certs: Vec<Cert> = CertParser::from_bytes(bytes)
+            .map_err(unreadable)?
+            .collect::<Result<_, _>>()
+            .map_err(unreadable)?;
+        let named: Vec<(Fingerprint, Cert)> =
+            certs.into_iter().map(|cert| (Fingerprint::from_openpgp(&cert.fingerprint()), cert)).collect();
         if let Some(missing) = trusted.iter().find(|wanted| named.iter().all(|(name, _)| name != *wanted)) {
             return Err(KeyringError::Missing {
                 archive: archive.to_owned(),
@@ -149,7 +149,8 @@ impl Keyring {
                 present: named.iter().map(|(name, _)| name.to_string()).collect(),
             });
         }
-        let certs = named.into_iter().filter(|(name, _)| trusted.contains(name)).map(|(_, cert)| cert).collect();
+        let certs =
+            named.into_iter().filter(|(name, _)| trusted.contains(name)).map(|(_, cert)| cert).collect();
         Ok(Self { archive: archive.to_owned(), certs, trusted: trusted.to_vec() })
     }
 

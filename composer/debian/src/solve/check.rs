@@ -46,7 +46,10 @@ pub(super) fn check(
                     && relation.applies_to(universe.arch())
                     && answers(universe, other, &relation)?
                 {
-                    return unsound(format!("`{}` stands against `{}`: {relation}", package.name, other.name));
+                    return unsound(format!(
+                        "`{}` stands against `{}`: {relation}",
+                        package.name, other.name
+                    ));
                 }
             }
         }
@@ -77,7 +80,11 @@ fn holds(
 }
 
 /// Whether a package answers a relation by its name or by what it provides.
-fn answers(universe: &Universe<'_>, package: &Package<'_>, relation: &Relation<'_>) -> Result<bool, SolveError> {
+fn answers(
+    universe: &Universe<'_>,
+    package: &Package<'_>,
+    relation: &Relation<'_>,
+) -> Result<bool, SolveError> {
     if !relation.qualifier_allows(universe.arch()) {
         return Ok(false);
     }

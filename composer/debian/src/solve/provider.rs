@@ -9,8 +9,8 @@ use std::fmt::{self, Display};
 
 use resolvo::utils::{Pool, VersionSet};
 use resolvo::{
-    Candidates, Condition, ConditionId, Dependencies, DependencyProvider, Interner, KnownDependencies, NameId,
-    Requirement, SolvableId, SolverCache, StringId, VersionSetId, VersionSetUnionId,
+    Candidates, Condition, ConditionId, Dependencies, DependencyProvider, Interner, KnownDependencies,
+    NameId, Requirement, SolvableId, SolverCache, StringId, VersionSetId, VersionSetUnionId,
 };
 
 use super::SolveError;
@@ -139,7 +139,8 @@ impl<'w> Provider<'w> {
         let package = &candidate.package;
         let fail = |source| SolveError::Relation { package: candidate.title(), source };
         let mut known = KnownDependencies::default();
-        let clauses = package.pre_depends().map_err(fail)?.into_iter().chain(package.depends().map_err(fail)?);
+        let clauses =
+            package.pre_depends().map_err(fail)?.into_iter().chain(package.depends().map_err(fail)?);
         for any_of in clauses {
             if let Some(ids) = self.world.answers(&any_of) {
                 let name = any_of.0.first().map_or("", |relation| relation.name);
@@ -148,7 +149,8 @@ impl<'w> Provider<'w> {
         }
         for relation in package.conflicts().map_err(fail)?.iter().filter(|r| r.applies_to(universe.arch())) {
             let foes: BTreeSet<u32> = universe.matches(relation).into_iter().collect();
-            let names: BTreeSet<&str> = foes.iter().map(|foe| universe.candidate(*foe).package.name).collect();
+            let names: BTreeSet<&str> =
+                foes.iter().map(|foe| universe.candidate(*foe).package.name).collect();
             // Policy §7.4: a package does not conflict with itself, whatever it provides.
             for name in names.into_iter().filter(|name| *name != package.name) {
                 let friends = universe.ids(name).filter(|other| !foes.contains(other)).collect();
@@ -223,8 +225,7 @@ impl DependencyProvider for &Provider<'_> {
         if self.world.excluded.contains(name.as_str()) {
             return None;
         }
-        let candidates: Vec<SolvableId> =
-            self.world.universe.ids(name).map(|id| self.solvable(id)).collect();
+        let candidates: Vec<SolvableId> = self.world.universe.ids(name).map(|id| self.solvable(id)).collect();
         (!candidates.is_empty()).then(|| Candidates { candidates, ..Candidates::default() })
     }
 

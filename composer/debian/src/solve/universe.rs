@@ -129,13 +129,12 @@ impl<'a> Universe<'a> {
         candidates.dedup_by(|b, a| same(&a.package, &b.package));
         let mut provides = Vec::new();
         for (id, candidate) in (0..).zip(&candidates) {
-            let list = candidate.package.provides().map_err(|source| UniverseError::Provides {
-                package: candidate.title(),
-                source,
-            })?;
+            let list = candidate
+                .package
+                .provides()
+                .map_err(|source| UniverseError::Provides { package: candidate.title(), source })?;
             for one in list {
-                let version =
-                    one.constraint.filter(|c| c.comparison == Comparison::Equal).map(|c| c.version);
+                let version = one.constraint.filter(|c| c.comparison == Comparison::Equal).map(|c| c.version);
                 provides.push((one.name, id, version));
             }
         }
@@ -267,7 +266,8 @@ fn contradictions(candidates: &[Candidate<'_>]) -> Result<(), UniverseError> {
     for group in candidates.chunk_by(|a, b| a.package.name == b.package.name) {
         for (at, a) in group.iter().enumerate() {
             let rest = group.get(at + 1..).unwrap_or_default();
-            let other = rest.iter().find(|b| same(&a.package, &b.package) && a.package.sha256 != b.package.sha256);
+            let other =
+                rest.iter().find(|b| same(&a.package, &b.package) && a.package.sha256 != b.package.sha256);
             if let Some(b) = other {
                 return Err(UniverseError::Contradiction {
                     name: a.package.name.to_owned(),
