@@ -119,7 +119,9 @@ pub fn build(project: &Project, order: &Order, workshop: &Workshop, progress: &d
     let inputs = inputs::gather(project, order, workshop, progress)?;
     let listed = inputs.listed();
     let plan = plan::plan(project, &lock, &listed, CODE)?;
-    let build = build_id(&plan)?;
+    let program = program()?;
+    // What the whole image depends on: the last stage, and the very program that runs the stages.
+    let build = StageId::of(StageKind::Export, &program, "", plan.id(StageKind::Export), plan.source_date);
     let names = output_names(project, &plan);
     check_places(&order.out, &names)?;
     if !order.force
@@ -132,7 +134,7 @@ pub fn build(project: &Project, order: &Order, workshop: &Workshop, progress: &d
         progress.warn(&format!("payload `{name}` is a stand-in, not the real program: give --payload {name}=FILE"));
     }
     let date = Timestamp::from_seconds(i64::try_from(lock.source_date).unwrap_or(i64::MAX));
-    let configured = cache::configured(&lock, &plan, &build, workshop, progress)?;
+    let configured = cache::configured(&lock, &plan, &program, workshop, progress)?;
     workshop.interrupt().check()?;
     let mut contents = Contents::new(configured.directory);
     let payloads = inputs.payloads(&mut contents);
@@ -176,12 +178,11 @@ fn lock_to_build_from(project: &Project, workshop: &Workshop, progress: &dyn Pro
     Ok(lock)
 }
 
-/// What the whole image depends on: the last stage, and the very program that runs the stages.
-fn build_id(plan: &Plan) -> Result<StageId, Failure> {
+/// The digest of this very program: a stage made by another may differ.
+fn program() -> Result<String, Failure> {
     let program = Path::new("/proc/self/exe");
     let inspected = contents::inspect(program).map_err(FileError::io("reading", program))?;
-    let last = plan.id(StageKind::Export);
-    Ok(StageId::of(StageKind::Export, &inspected.sha256.to_string(), "", last, plan.source_date))
+    Ok(inspected.sha256.to_string())
 }
 
 /// The names of the files of an output.

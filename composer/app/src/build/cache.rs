@@ -37,7 +37,7 @@ impl Classify for snapshot::SnapshotError {
 pub(super) fn configured(
     lock: &Lock,
     plan: &Plan,
-    build: &StageId,
+    program: &str,
     workshop: &Workshop,
     progress: &dyn Progress,
 ) -> Result<Configured, Failure> {
@@ -46,7 +46,7 @@ pub(super) fn configured(
     let kind = format!("{}_{}", plan.name, plan.arch);
     let _alone = FileLock::exclusive(&trees.join(format!("{kind}.lock")))?;
     // What the tree depends on, and the very program that made it.
-    let stage = StageId::of(StageKind::Configure, &program(build)?, "", plan.id(StageKind::Configure), plan.source_date);
+    let stage = StageId::of(StageKind::Configure, program, "", plan.id(StageKind::Configure), plan.source_date);
     let name = format!("{kind}_{stage}");
     let kept = trees.join(&name);
     match read(&kept) {
@@ -67,13 +67,6 @@ pub(super) fn configured(
     files::rename(scratch.path(), &kept)?;
     drop(scratch.keep());
     Ok(Configured { directory: open(&kept)?, ..made })
-}
-
-/// The digest of this program, which a build's identifier holds too.
-fn program(_: &StageId) -> Result<String, Failure> {
-    let program = Path::new("/proc/self/exe");
-    let inspected = crate::host::contents::inspect(program).map_err(FileError::io("reading", program))?;
-    Ok(inspected.sha256.to_string())
 }
 
 fn open(kept: &Path) -> Result<Directory, Failure> {

@@ -14,7 +14,7 @@ use crate::build::Order;
 use crate::build::plan::Input;
 use crate::failure::{Class, Classify, Failure};
 use crate::host::contents::{self, Contents, Inspected};
-use crate::host::fetch::{Request, Size};
+use crate::host::fetch::Request;
 use crate::host::files::FileError;
 use crate::host::walk::{Directory, WalkError};
 use crate::progress::Progress;
@@ -134,7 +134,7 @@ fn download(
     if let Some(path) = workshop.store().lookup(sha256, progress)? {
         return Ok(path);
     }
-    let request = Request { url: crate::host::mirror::parse_url(url)?, size: Size::AtMost(LARGEST_PAYLOAD) };
+    let request = Request::at_most(url, LARGEST_PAYLOAD)?;
     let mut incoming = workshop.store().incoming()?;
     workshop.fetch().fetch(&request, &mut incoming)?;
     Ok(incoming.commit_as(sha256)?)

@@ -263,7 +263,7 @@ fn segments(uri: &str) -> impl Iterator<Item = &str> {
     uri.split('/').filter(|segment| !segment.is_empty())
 }
 
-pub fn base_url(text: &str) -> Result<Url, MirrorError> {
+fn base_url(text: &str) -> Result<Url, MirrorError> {
     let bad = |reason: String| MirrorError::BadUrl { text: text.into(), reason };
     let mut url = Url::parse(text).map_err(|error| bad(error.to_string()))?;
     if !matches!(url.scheme(), "http" | "https" | "file") {
