@@ -124,7 +124,9 @@ fn wanted_by(
 ) -> Result<Vec<TreePath>, InitrdError> {
     let bytes = source.read(path, content)?;
     let elf = |error| InitrdError::Elf { path: path.clone(), error };
-    let Some(needs) = needs(&bytes).map_err(elf)? else { return Ok(Vec::new()) };
+    let Some(mut needs) = needs(&bytes).map_err(elf)? else { return Ok(Vec::new()) };
+    // A private library finds its siblings because the program that brought it has loaded them already.
+    needs.search.extend(path.parent().map(|directory| directory.to_string()));
     let missing =
         |library: &str| InitrdError::MissingLibrary { library: library.to_owned(), wanted_by: path.clone() };
     let mut wanted = Vec::new();
