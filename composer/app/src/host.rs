@@ -10,6 +10,7 @@ pub mod interrupt;
 pub mod mirror;
 pub mod plant;
 pub mod project;
+pub mod qemu;
 pub mod sandbox;
 pub mod store;
 pub mod toolbox;
