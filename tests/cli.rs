@@ -1,5 +1,6 @@
 //! The command line from outside: exact messages, exit codes, and that nothing is written.
 #![expect(clippy::disallowed_methods, reason = "these tests start the program and read its goldens")]
+#![expect(clippy::unwrap_used, reason = "a test that cannot set itself up has failed")]
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -135,7 +136,7 @@ fn huge_and_deep_recipes_are_refused_at_once() {
     fs::write(&recipe, format!("{GOOD}x = {}{}\n", "[".repeat(10_000), "]".repeat(10_000))).unwrap();
     let output = goni_compose(project.path(), &["check", "recipes/test.toml"]);
     assert_eq!(output.status.code(), Some(2));
-    assert!(text(&output.stderr).contains("recursion limit"), "{}", text(&output.stderr));
+    assert!(text(&output.stderr).starts_with("error: cannot recurse further"), "{}", text(&output.stderr));
 }
 
 #[test]
@@ -228,4 +229,49 @@ fn completions_know_the_verbs() {
         assert!(text(&output.stdout).contains("toolbox"), "{shell}");
         assert_eq!(output.status.code(), Some(0));
     }
+}
+
+#[test]
+fn every_recipe_and_target_of_the_project_is_well_formed() {
+    let known = goni_model::recipe::Known {
+        targets: names_of(&here().join("firmware")),
+        overlays: ["base", "goni"].map(str::to_owned).into(),
+    };
+    let mut recipes = 0;
+    for path in paths(&here().join("recipes")) {
+        if path.extension().is_none_or(|extension| extension != "toml") {
+            continue;
+        }
+        let mut sources = goni_model::document::source::Sources::new();
+        let mut chain = Vec::new();
+        let mut next = Some(path.clone());
+        while let Some(path) = next {
+            let (file, good) = sources.add(path.display().to_string(), &fs::read(&path).unwrap());
+            assert!(good);
+            chain.push(file);
+            let extends = goni_model::recipe::inspect(&sources, file).unwrap();
+            next = extends.map(|text| path.with_file_name(text.get_ref()));
+        }
+        // What others extend need not be whole by itself.
+        if path.parent().unwrap().ends_with("recipes") {
+            let (recipe, _) = goni_model::recipe::check(&sources, &chain, &known).unwrap();
+            assert!(known.targets.contains(recipe.target.as_str()));
+            recipes += 1;
+        }
+    }
+    assert!(recipes > 0);
+    for name in &known.targets {
+        let path = here().join("firmware").join(name).join("target.toml");
+        let mut sources = goni_model::document::source::Sources::new();
+        let (file, _) = sources.add(name, &fs::read(path).unwrap());
+        goni_model::target::check(&sources, file, name.parse().unwrap()).unwrap();
+    }
+    assert!(known.targets.contains("qemu-x86_64"));
+}
+
+/// The folders of a folder.
+fn names_of(folder: &Path) -> BTreeSet<String> {
+    let entries = fs::read_dir(folder).unwrap().map(Result::unwrap);
+    let folders = entries.filter(|entry| entry.path().is_dir());
+    folders.map(|entry| entry.file_name().into_string().unwrap()).collect()
 }

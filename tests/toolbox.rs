@@ -1,5 +1,6 @@
 //! The program's own tools, from the archive into a sandbox. Needs a mirror the first time, and
 //! root, or user namespaces for ordinary users.
+#![expect(clippy::disallowed_methods, clippy::unwrap_used, reason = "tests look at the machine itself")]
 
 use std::fs;
 use std::path::Path;
@@ -7,6 +8,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
+use goni_compose::host::clock::SystemClock;
 use goni_compose::host::command::{CommandSpec, Output, Run, RunError, System};
 use goni_compose::host::environment::Environment;
 use goni_compose::host::fetch::http::{HttpFetch, Options};
@@ -17,19 +19,21 @@ use goni_compose::host::toolbox::Toolbox;
 use goni_compose::progress::Silent;
 use goni_compose::stages::fetch::Sources;
 use goni_compose::stages::toolbox;
+use goni_model::lock::Lock;
 
-/// The toolbox in the user's own cache, as a build would use it.
+/// Does something with the user's own cache and mirrors, as a build would.
+fn with_sources<T>(act: impl FnOnce(&Path, Sources<'_>) -> T) -> T {
+    let environment = Environment::of_process();
+    let cache = environment.cache_directory(None).unwrap();
+    let store = Store::open(&cache).unwrap();
+    let fetch = HttpFetch::new(Options::of(&environment).unwrap(), Interrupt::default()).unwrap();
+    let mirrors = Mirrors::discover(None, &environment, Path::new("/etc/apt")).unwrap();
+    act(&cache, Sources { mirrors: &mirrors, store: &store, fetch: &fetch, progress: &Silent })
+}
+
 fn tools() -> &'static Toolbox {
     static TOOLS: OnceLock<Toolbox> = OnceLock::new();
-    TOOLS.get_or_init(|| {
-        let environment = Environment::of_process();
-        let cache = environment.cache_directory(None).unwrap();
-        let store = Store::open(&cache).unwrap();
-        let fetch = HttpFetch::new(Options::of(&environment).unwrap(), Interrupt::default()).unwrap();
-        let mirrors = Mirrors::discover(None, &environment, Path::new("/etc/apt")).unwrap();
-        let sources = Sources { mirrors: &mirrors, store: &store, fetch: &fetch, progress: &Silent };
-        toolbox::open(&cache, sources).unwrap()
-    })
+    TOOLS.get_or_init(|| with_sources(|cache, sources| toolbox::open(cache, sources).unwrap()))
 }
 
 /// How a tool ends and what it says, both streams in their order.
@@ -107,4 +111,16 @@ fn the_firmware_reaches_its_boot_manager_on_the_serial_console() {
     };
     let error = system.run_watched(&qemu, &watch).unwrap_err();
     assert!(matches!(error, RunError::Interrupted { .. }) && seen.load(Ordering::SeqCst), "{error:?}");
+}
+
+#[test]
+fn the_archives_of_today_answer_the_toolbox_request() {
+    let present = goni_compose::host::toolbox::lock().unwrap();
+    let lock = with_sources(|_, sources| toolbox::resolve(sources, &SystemClock).unwrap());
+    assert_eq!(lock.request, present.request);
+    assert!(lock.source_date >= present.source_date);
+    for wanted in &lock.request.packages {
+        assert!(lock.packages.iter().any(|package| package.name == *wanted), "{wanted}");
+    }
+    assert_eq!(lock.to_string().parse::<Lock>().unwrap(), lock);
 }

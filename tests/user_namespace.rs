@@ -15,6 +15,7 @@ use goni_compose::host::command::{CommandSpec, Run, System};
 use goni_compose::host::sandbox::{Mapping, Sandbox, enter_if_asked, enter_user_namespace};
 
 type Outcome = Result<(), Box<dyn Error>>;
+type Case = (&'static str, fn() -> Outcome);
 
 /// The user `nobody`: the mapping programs want to know the name of who asks.
 const USER: u32 = 65_534;
@@ -31,7 +32,7 @@ fn main() -> ExitCode {
         println!("user_namespace: skipped: needs root to become an ordinary user");
         return ExitCode::SUCCESS;
     }
-    let cases: [(&str, fn() -> Outcome); 5] = [
+    let cases: [Case; 5] = [
         (
             "a_user_with_a_range_owns_65536_ids_and_a_sandbox",
             a_user_with_a_range_owns_65536_ids_and_a_sandbox,

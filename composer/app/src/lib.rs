@@ -3,11 +3,15 @@
 //! Deciding is pure; acting is done by [`stages`] through [`host`], the only place with effects;
 //! [`verify`] reads the finished bytes back; [`smoke`] boots them; [`cli`] alone owns the terminal.
 
+pub mod archive;
+pub mod build;
 pub mod cli;
 pub mod failure;
 pub mod host;
 pub mod progress;
 pub mod project;
+pub mod resolve;
 pub mod smoke;
 pub mod stages;
 pub mod verify;
+pub mod workshop;

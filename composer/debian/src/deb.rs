@@ -101,6 +101,6 @@ fn is_exhausted(reader: &mut impl BufRead) -> Result<bool, DebError> {
 }
 
 #[cfg(test)]
-mod testing;
+pub(crate) mod testing;
 #[cfg(test)]
 mod tests;

@@ -100,10 +100,10 @@ impl<'a> Stanzas<'a> {
         Self { rest: text, line: NonZero::<u64>::MIN }
     }
 
-    /// A reader of text that begins on that line of a larger one.
+    /// Number of the line that is read next.
     #[must_use]
-    pub const fn starting_at(text: &'a str, line: NonZero<u64>) -> Self {
-        Self { rest: text, line }
+    pub const fn line(&self) -> NonZero<u64> {
+        self.line
     }
 
     /// Takes the next line, without its end.

@@ -168,3 +168,6 @@ fn list(paths: &[MemberPath]) -> Vec<u8> {
     }
     text
 }
+
+#[cfg(test)]
+mod tests;

@@ -12,7 +12,7 @@
 //! bytes, whatever the number of threads.
 //!
 //! Left out: reading, chunk-based files, holes, several devices, attributes shared between inodes.
-//! Readers: Linux 5.16 for uncompressed images, 6.10 for compressed ones (zstd).
+//! Readers: Linux 5.4 for uncompressed images, 6.10 for compressed ones (zstd).
 
 mod content;
 mod directory;
@@ -110,7 +110,10 @@ pub enum WriteError {
         /// Bytes by the tree.
         declared: u64,
     },
-    /// The compressor refuses, as it does for a level it does not know.
+    /// A level that zstd does not have.
+    #[error("zstd level {0} is not one of 1 to 22")]
+    Level(i32),
+    /// The compressor failed.
     #[error("compressing with zstd")]
     Compress(#[source] io::Error),
     /// A directory has two names.
@@ -188,6 +191,11 @@ pub fn write<W: Write + Seek>(
     let volume_name = label(&options.volume_label)?;
     let build_time = options.build_time;
     let seconds = u64::try_from(build_time.seconds).map_err(|_| WriteError::BuildTime(build_time.seconds))?;
+    if let Compression::Zstd { level } = options.compression
+        && !(1..=22).contains(&level)
+    {
+        return Err(WriteError::Level(level));
+    }
     let nodes = node::number(tree)?;
     let mut sink = sink::Sink::new(output, options.capacity)?;
     let contents = content::write(&nodes.contents, source, options.compression, &mut sink)?;

@@ -57,7 +57,7 @@ pub struct Options {
     pub build_time: Timestamp,
     /// Size of the journal, which does not grow with the file system.
     pub journal: JournalSize,
-    /// One inode for so many bytes, also in what is added by growing.
+    /// One free inode for so many bytes, also in what is added by growing.
     pub bytes_per_inode: ByteCount,
     /// Size up to which descriptor blocks are reserved for growing. Beyond, the kernel switches to
     /// descriptors spread over the groups. Each 8 GiB cost a block per copy of the superblock.

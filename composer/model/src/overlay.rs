@@ -113,3 +113,67 @@ pub fn check(
     let overlay = check::check(&doc, name, known.iter().map(String::as_str), &mut checker);
     checker.finish(overlay).map(|(overlay, _)| overlay)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::document::fault::Faults;
+
+    fn checked(text: &str) -> Result<Overlay, String> {
+        let mut sources = Sources::new();
+        let (file, _) = sources.add("overlay.toml", text.as_bytes());
+        let known = ["base".to_owned(), "goni".to_owned()].into();
+        check(&sources, file, "goni".parse().unwrap(), &known)
+            .map_err(|faults| Faults::new(sources, faults).to_string())
+    }
+
+    #[test]
+    fn an_overlay_says_what_differs_from_the_rule() {
+        let overlay = checked(
+            "summary = \"the node\"\nrequires = [\"base\"]\nenable = [\"goni-http.service\"]\n\
+             directories = [{ path = \"/opt/goni/models\", owner = \"goni\", group = \"goni\", mode = \"0750\" }]\n\
+             links = [{ path = \"/etc/mtab\", target = \"../proc/self/mounts\" }]\n\
+             [[path]]\npath = \"/usr/lib/goni/start\"\nmode = \"0755\"\nwhy = \"systemd runs it\"\n",
+        )
+        .unwrap();
+        let [path] = &overlay.paths[..] else { panic!("{:?}", overlay.paths) };
+        assert_eq!(
+            (path.mode.unwrap().bits(), path.owner.as_str(), path.group.as_str()),
+            (0o755, "root", "root")
+        );
+        let [directory] = &overlay.directories[..] else { panic!("{:?}", overlay.directories) };
+        assert_eq!((directory.mode.bits(), directory.owner.as_str()), (0o750, "goni"));
+        assert_eq!(overlay.links[0].target, "../proc/self/mounts");
+        assert_eq!(overlay.units.enable[0].as_str(), "goni-http.service");
+    }
+
+    #[test]
+    fn what_an_overlay_may_not_say() {
+        let rule = "[[path]]\npath = \"/a\"\n";
+        for (text, message) in [
+            ("", "missing key `summary`".to_owned()),
+            ("requires = [\"goni\"]", "overlay `goni` requires itself".to_owned()),
+            ("requires = [\"goin\"]", "unknown overlay `goin`".to_owned()),
+            (&format!("{rule}mode = \"0755\""), "the entry for `/a` does not say why".to_owned()),
+            (&format!("{rule}why = \"x\""), "the entry for `/a` changes nothing".to_owned()),
+            (&format!("{rule}mode = \"0666\"\nwhy = \"x\""), "mode 0666 lets everyone write".to_owned()),
+            (
+                &format!("{rule}mode = 493\nwhy = \"x\""),
+                "`path.mode` wants text in quotes, found a whole number".to_owned(),
+            ),
+            (
+                "enable = [\"a.service\"]\nmask = [\"a.service\"]",
+                "unit `a.service` is in `enable` and in `mask`".to_owned(),
+            ),
+            ("links = [{ path = \"/a\" }]", "the link `/a` has no `target`".to_owned()),
+            (
+                "directories = [{ path = \"/a\" }, { path = \"/a\" }]",
+                "`/a` has two entries in `directories`".to_owned(),
+            ),
+        ] {
+            let summary = if text.is_empty() { "" } else { "summary = \"x\"\n" };
+            let error = checked(&format!("{summary}{text}\n")).unwrap_err();
+            assert!(error.ends_with(&message), "{error}");
+        }
+    }
+}

@@ -1,6 +1,6 @@
 //! Recipes: as typed ([`doc`]) and as meant ([`Recipe`]).
 //!
-//! A recipe file and those it `extends` become one table ([`merge`]), by key and never by
+//! A recipe file and those it `extends` become one table (`merge`), by key and never by
 //! index; the table becomes a [`doc::RecipeDoc`], and [`check`] makes the [`Recipe`] of it. Reading
 //! the files, and asking whether a target or an overlay exists, is left to the caller.
 
@@ -340,3 +340,6 @@ pub enum Qcow2Compression {
     /// Deflate: every QEMU.
     Zlib,
 }
+
+#[cfg(test)]
+mod tests;

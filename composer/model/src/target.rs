@@ -166,3 +166,58 @@ fn check_qemu(doc: &QemuDoc, arch: Option<Arch>, checker: &mut Checker) -> Optio
     }
     Some(Qemu { machine: machine?, cpu: cpu?, processors: processors?, memory, firmware: firmware? })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::document::fault::Faults;
+
+    const GOOD: &str =
+        "summary = \"a board\"\narch = \"amd64\"\nkernel = { package = \"linux-image-amd64\" }\n";
+
+    fn checked(text: &str) -> Result<Target, String> {
+        let mut sources = Sources::new();
+        let (file, _) = sources.add("target.toml", text.as_bytes());
+        check(&sources, file, "board".parse().unwrap())
+            .map_err(|faults| Faults::new(sources, faults).to_string())
+    }
+
+    #[test]
+    fn the_least_target_has_no_machine_and_systemd_boot() {
+        let target = checked(GOOD).unwrap();
+        assert_eq!((target.arch, target.boot, target.qemu), (Arch::Amd64, BootMethod::SystemdBoot, None));
+    }
+
+    #[test]
+    fn a_machine_has_two_processors_and_a_gibibyte_unless_told() {
+        let target = checked(&format!("{GOOD}[qemu]\nmachine = \"q35\"\nfirmware = \"ovmf\"\n")).unwrap();
+        let qemu = target.qemu.unwrap();
+        assert_eq!((qemu.processors, qemu.memory, qemu.cpu.as_str()), (2, ByteCount::from_mib(1024), "max"));
+    }
+
+    #[test]
+    fn what_a_target_may_not_say() {
+        let qemu = "[qemu]\nmachine = \"q35\"\nfirmware = \"ovmf\"\n";
+        for (text, message) in [
+            (GOOD.replace("amd64\"\nk", "amd46\"\nk"), "unknown architecture `amd46`: use amd64 or arm64"),
+            (
+                GOOD.replace("kernel = { package = \"linux-image-amd64\" }\n", ""),
+                "missing key `kernel.package`",
+            ),
+            (format!("{GOOD}boot = \"grub\"\n"), "`grub` is no value of `boot`"),
+            (format!("{GOOD}command-line = [\"rw\"]\n"), "`rw` is written by the build itself"),
+            (format!("{GOOD}{qemu}processors = 0\n"), "`qemu.processors` is 0; it may be 1 to 255"),
+            (
+                format!("{GOOD}{qemu}memory = \"1MiB\"\n"),
+                "`qemu.memory` is 1MiB; nothing boots in less than 256MiB",
+            ),
+            (
+                format!("{GOOD}{}", qemu.replace("ovmf", "aavmf")),
+                "`aavmf` is firmware for arm64, the target is amd64",
+            ),
+        ] {
+            let error = checked(&text).unwrap_err();
+            assert!(error.ends_with(message), "{error}");
+        }
+    }
+}

@@ -17,7 +17,11 @@ const GLANCE: Duration = Duration::from_millis(50);
 
 /// The flag; clones share it.
 #[derive(Debug, Clone, Default)]
-pub struct Interrupt(Arc<AtomicUsize>);
+pub struct Interrupt {
+    /// Which signal came last, by its value in [`ASKED`].
+    which: Arc<AtomicUsize>,
+    any: Arc<AtomicBool>,
+}
 
 /// The signals that ask us to stop, as the flag's values; 0 is none.
 const ASKED: [(i32, usize, Interrupted); 3] = [
@@ -56,13 +60,12 @@ impl Interrupt {
     /// If the handlers cannot be set.
     pub fn install() -> io::Result<Self> {
         let this = Self::default();
-        let again = Arc::new(AtomicBool::new(false));
         for (signal, value, meaning) in ASKED {
-            // Order matters: the shutdown is taken only if `again` was set before this signal.
+            // Order matters: the shutdown is taken only if the flag was set before this signal.
             let code = i32::from(meaning.class().exit_code());
-            signal_hook::flag::register_conditional_shutdown(signal, code, Arc::clone(&again))?;
-            signal_hook::flag::register(signal, Arc::clone(&again))?;
-            signal_hook::flag::register_usize(signal, Arc::clone(&this.0), value)?;
+            signal_hook::flag::register_conditional_shutdown(signal, code, Arc::clone(&this.any))?;
+            signal_hook::flag::register(signal, Arc::clone(&this.any))?;
+            signal_hook::flag::register_usize(signal, Arc::clone(&this.which), value)?;
         }
         Ok(this)
     }
@@ -70,7 +73,14 @@ impl Interrupt {
     /// Sets the flag, as a signal would.
     pub fn raise(&self, reason: Interrupted) {
         let value = ASKED.into_iter().find(|(_, _, meaning)| *meaning == reason);
-        self.0.store(value.map_or(0, |(_, value, _)| value), Ordering::SeqCst);
+        self.which.store(value.map_or(0, |(_, value, _)| value), Ordering::SeqCst);
+        self.any.store(true, Ordering::SeqCst);
+    }
+
+    /// The flag for those who need not know why: true once somebody asked.
+    #[must_use]
+    pub fn flag(&self) -> Arc<AtomicBool> {
+        Arc::clone(&self.any)
     }
 
     /// Goes on, or stops because somebody asked.
@@ -78,7 +88,7 @@ impl Interrupt {
     /// # Errors
     /// [`Interrupted`] once the flag is set.
     pub fn check(&self) -> Result<(), Interrupted> {
-        let value = self.0.load(Ordering::Relaxed);
+        let value = self.which.load(Ordering::Relaxed);
         match ASKED.into_iter().find(|(_, set, _)| *set == value) {
             Some((_, _, meaning)) => Err(meaning),
             None => Ok(()),
@@ -121,6 +131,7 @@ mod tests {
         let interrupt = Interrupt::install().unwrap();
         signal_hook::low_level::raise(SIGHUP).unwrap();
         assert_eq!(interrupt.check(), Err(Interrupted::HangUp));
+        assert!(interrupt.flag().load(Ordering::SeqCst));
     }
 
     #[test]

@@ -141,6 +141,9 @@ impl<'a> Planter<'a> {
         // The tree has a directory above every entry, and the walk comes from there.
         let parent = self.open.last().ok_or(Fault::Io(io::ErrorKind::NotFound.into()))?.handle.as_fd();
         let inode = self.tree.inode(entry.inode);
+        if name.contains(&b'/') || matches!(name, b"" | b"." | b"..") {
+            return Err(Fault::Kind("name that leads elsewhere"));
+        }
         match &inode.kind {
             Kind::Directory => {
                 fs::mkdirat(parent, name, Mode::RWXU)?;

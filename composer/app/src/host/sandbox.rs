@@ -36,6 +36,7 @@ pub struct Sandbox {
     root: Root,
     binds: Vec<Bind>,
     replacements: Vec<(PathBuf, PathBuf)>,
+    temporary: Vec<PathBuf>,
     network: bool,
     hostname: OsString,
 }
@@ -76,6 +77,7 @@ impl Sandbox {
             root,
             binds: Vec::new(),
             replacements: Vec::new(),
+            temporary: Vec::new(),
             network: false,
             hostname: "localhost".into(),
         }
@@ -99,6 +101,13 @@ impl Sandbox {
     #[must_use]
     pub fn replace(mut self, program: impl Into<PathBuf>, substitute: impl Into<PathBuf>) -> Self {
         self.replacements.push((program.into(), substitute.into()));
+        self
+    }
+
+    /// Puts an empty directory in memory over another, if that is there at all.
+    #[must_use]
+    pub fn temporary(mut self, directory: impl Into<PathBuf>) -> Self {
+        self.temporary.push(directory.into());
         self
     }
 

@@ -7,20 +7,19 @@
 //! merged `/usr`, users, a resolver configuration. No library cache: Debian's loader knows the
 //! multiarch directory by itself.
 //!
-//! The list of wanted packages stands in the lock, under `request.packages`: edit it there, then
-//! resolve again with `goni-compose lock --toolbox`.
+//! The wanted packages stand in the lock itself, under `request.packages`, the rest is their closure:
+//! it is refreshed by resolving that request again.
 
 mod unpack;
 
 use std::path::{Path, PathBuf};
 
 use goni_model::digest::Sha256Digest;
-use goni_model::lock::LockedPackage;
-use serde::Deserialize;
+use goni_model::lock::{Lock, LockedPackage, ParseLockError};
 
 use crate::failure::{Class, Classify};
 use crate::host::command::CommandSpec;
-use crate::host::files::lock::{Lock, LockError};
+use crate::host::files::lock::{Lock as FileLock, LockError};
 use crate::host::files::{self, FileError};
 use crate::host::sandbox::Sandbox;
 use crate::progress::Progress;
@@ -47,7 +46,7 @@ pub struct Toolbox {
 pub enum ToolboxError {
     /// The list of packages is not one: a mistake in the repository.
     #[error("reading the toolbox's lock")]
-    Lock(#[from] toml::de::Error),
+    Lock(#[from] ParseLockError),
     /// A package cannot be unpacked.
     #[error(transparent)]
     Unpack(#[from] UnpackError),
@@ -82,18 +81,12 @@ impl Classify for ToolboxError {
     }
 }
 
-/// What we need of the lock's text.
-#[derive(Deserialize)]
-struct LockDoc {
-    packages: Vec<LockedPackage>,
-}
-
-/// The packages of the toolbox.
+/// The lock of the toolbox: what was asked, and the packages that answer.
 ///
 /// # Errors
 /// `Lock` if the text that was compiled in is damaged.
-pub fn packages() -> Result<Vec<LockedPackage>, ToolboxError> {
-    Ok(toml::from_str::<LockDoc>(LOCK)?.packages)
+pub fn lock() -> Result<Lock, ToolboxError> {
+    Ok(LOCK.parse()?)
 }
 
 impl Toolbox {
@@ -115,7 +108,7 @@ impl Toolbox {
     ) -> Result<Self, ToolboxError> {
         let all = cache.join("toolbox");
         files::create_directories(&all)?;
-        let _alone = Lock::exclusive_when_free(&all.join("lock"))?;
+        let _alone = FileLock::exclusive_when_free(&all.join("lock"))?;
         if let Some(found) = Self::find(cache) {
             return Ok(found);
         }

@@ -1,8 +1,8 @@
 //! Maintainer scripts run, and the result is read back.
 //!
-//! Given a directory that dpkg takes for unpacked, the few scripts of unpacking that matter run
-//! first, then `dpkg --configure --pending`, all in a sandbox without a network. Indexing kernel
-//! modules, the slowest single step, runs beside it. What comes out is read into a file tree,
+//! Given a directory that dpkg takes for unpacked, the scripts of unpacking run first, then `dpkg
+//! --configure --pending`, all in a sandbox without a network. Indexing kernel modules, the slowest
+//! single step, runs beside it. What comes out is read into a file tree,
 //! scrubbed of what belongs to no image, and every package in it is configured, or there is none.
 
 mod failing;
@@ -21,7 +21,7 @@ use crate::host::command::{Run, RunError};
 use crate::host::walk::{Directory, WalkError};
 use crate::progress::{Progress, Unit};
 
-pub use scrub::{Action, RULES, Rule, Scrubbed, scrub};
+pub use scrub::{Action, RULES, Rule, ScrubError, Scrubbed, scrub};
 
 /// The stage's name, which owns what maintainer scripts made.
 pub const NAME: &str = "configure";
@@ -175,9 +175,104 @@ pub fn configure(
         entry.map_or_else(|| stage.clone(), |entry| entry.owner.clone())
     })?;
     let scrubbed = scrub(&mut tree, &contents, source_date).map_err(|error| match error {
-        scrub::ScrubError::Tree { source } => ConfigureError::Scrub { source },
-        scrub::ScrubError::Read { source } => failed(source),
+        ScrubError::Tree { source } => ConfigureError::Scrub { source },
+        ScrubError::Read { source } => failed(source),
     })?;
     progress.end(NAME, &format!("{packages} packages, {} paths", tree.iter().count()));
     Ok(Configured { tree, contents, scrubbed })
+}
+
+#[cfg(test)]
+#[expect(clippy::disallowed_methods, reason = "a root directory to configure has to be made")]
+mod tests {
+    use std::collections::BTreeMap;
+    use std::fs;
+    use std::time::Duration;
+
+    use goni_disk::tree::Metadata;
+
+    use super::*;
+    use crate::host::command::{CommandSpec, Exit, Output};
+    use crate::progress::Silent;
+
+    /// Plays dpkg: answers `--configure` as told, finds no fault, and refuses all else.
+    struct Dpkg(fn(&CommandSpec) -> Result<Output, RunError>);
+
+    impl Run for Dpkg {
+        fn run_watched(&self, command: &CommandSpec, _: &(dyn Fn(&[u8]) + Sync)) -> Result<Output, RunError> {
+            let shown = command.to_string();
+            if shown.ends_with("/usr/bin/dpkg --audit") {
+                return Ok(said(Exit::Code(0), ""));
+            }
+            if shown.ends_with("--configure --pending") {
+                return (self.0)(command);
+            }
+            Err(RunError::Refused { command: shown })
+        }
+    }
+
+    fn said(exit: Exit, text: &str) -> Output {
+        Output { exit, stdout: text.into(), stderr: Vec::new() }
+    }
+
+    /// Configures one package in this state with this dpkg; tells whether policy-rc.d is left.
+    fn configured(state: &str, dpkg: Dpkg) -> (Result<Configured, ConfigureError>, bool) {
+        let root = tempfile::tempdir().unwrap();
+        for directory in ["etc", "usr/sbin", "var/lib/dpkg/info"] {
+            fs::create_dir_all(root.path().join(directory)).unwrap();
+        }
+        fs::write(root.path().join(status::PATH), format!("Package: a\nStatus: {state}\n")).unwrap();
+        let mtime = Timestamp::from_seconds(0);
+        let metadata = Metadata { mode: 0o755, uid: 0, gid: 0, mtime, xattrs: BTreeMap::new() };
+        let unpacked = FileTree::new(metadata, Owner::Package("a".into()));
+        let result = configure(root.path(), &unpacked, Timestamp::from_seconds(1), &dpkg, &Silent);
+        (result, root.path().join("usr/sbin/policy-rc.d").exists())
+    }
+
+    #[test]
+    fn what_is_new_belongs_to_the_stage_and_what_was_unpacked_does_not() {
+        let (result, policy) = configured("install ok installed", Dpkg(|_| Ok(said(Exit::Code(0), ""))));
+        let tree = result.unwrap().tree;
+        let owners: Vec<String> =
+            tree.iter().take(3).map(|(path, entry)| format!("{path}: {}", entry.owner)).collect();
+        assert_eq!(owners, ["/: package a", "/etc: stage configure", "/etc/machine-id: stage configure"]);
+        assert!(!policy);
+    }
+
+    #[test]
+    fn a_failing_script_is_named_with_what_it_said() {
+        let (result, policy) = configured(
+            "install ok unpacked",
+            Dpkg(|_| {
+                Ok(said(
+                    Exit::Code(1),
+                    "Setting up a (1) ...\nboom\ndpkg: error processing package a (--configure):\n installed a \
+                     package post-installation script subprocess returned error exit status 1\n",
+                ))
+            }),
+        );
+        let error = result.unwrap_err();
+        assert_eq!(error.to_string(), "package `a`: its postinst script failed: Setting up a (1) ...\nboom");
+        assert_eq!(error.class().exit_code(), 5);
+        assert!(!policy);
+    }
+
+    #[test]
+    fn a_hanging_script_is_named_with_its_time() {
+        let hang = |_: &CommandSpec| {
+            let output = b"Setting up a (1) ...\nwaiting\n".to_vec();
+            Err(RunError::TimedOut { program: "dpkg".into(), limit: Duration::from_secs(9), output })
+        };
+        let error = configured("install ok unpacked", Dpkg(hang)).0.unwrap_err();
+        let expected =
+            "package `a`: its postinst script was still running after 9 s: Setting up a (1) ...\nwaiting";
+        assert_eq!((error.to_string().as_str(), error.class().exit_code()), (expected, 5));
+    }
+
+    #[test]
+    fn success_without_a_configured_package_is_no_success() {
+        let (result, _) = configured("install ok half-configured", Dpkg(|_| Ok(said(Exit::Code(0), ""))));
+        let expected = "dpkg left packages unconfigured: a (install ok half-configured)";
+        assert_eq!(result.unwrap_err().to_string(), expected);
+    }
 }

@@ -158,7 +158,7 @@ impl Sink for Counting<'_> {
 /// Does the work for every item on a few threads; results in the order of the items.
 ///
 /// After a failure nothing more is begun, and the first failure in the order of the items counts.
-fn in_parallel<I: Sync, T: Send, E: Send>(
+pub(crate) fn in_parallel<I: Sync, T: Send, E: Send>(
     items: &[I],
     work: impl Fn(&I) -> Result<T, E> + Sync,
 ) -> Result<Vec<T>, E> {

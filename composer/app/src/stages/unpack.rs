@@ -179,4 +179,5 @@ fn add_database(tree: &mut FileTree, database: &Database) -> Result<(), Ownershi
 }
 
 #[cfg(test)]
+#[expect(clippy::disallowed_methods, reason = "the tests look at the directory that was made")]
 mod tests;

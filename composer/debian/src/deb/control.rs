@@ -12,6 +12,9 @@ use super::error::{ControlFault, DebError, shown};
 use super::path::MemberPath;
 use super::tar::{MemberKind, Members};
 
+/// Whether a value may hold a byte.
+type MayHold = fn(u8) -> bool;
+
 /// Everything the control archive holds.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Control {
@@ -83,7 +86,7 @@ impl Control {
     }
 
     fn check(&self) -> Result<(), ControlFault> {
-        let plausible: [(&'static str, fn(u8) -> bool); 3] = [
+        let plausible: [(_, MayHold); 3] = [
             ("Package", |byte| matches!(byte, b'a'..=b'z' | b'0'..=b'9' | b'+' | b'-' | b'.')),
             ("Version", |byte| byte.is_ascii_alphanumeric() || b".+-:~".contains(&byte)),
             ("Architecture", |byte| matches!(byte, b'a'..=b'z' | b'0'..=b'9' | b'-')),

@@ -116,7 +116,7 @@ fn lay_node<'n, W: Write + Seek>(
         Kind::Directory => {
             let size = directory::size(nodes, number);
             inode.i_size = to_u64(size);
-            if size % BLOCK > 0 && has_room(node.xattrs.len(), size % BLOCK) {
+            if !size.is_multiple_of(BLOCK) && has_room(node.xattrs.len(), size % BLOCK) {
                 inode.layout = DataLayout::FlatInline;
                 behind = Behind::Directory(size % BLOCK);
             }

@@ -485,6 +485,8 @@ fn what_the_format_cannot_hold_is_refused_by_name() {
     assert_eq!(label, "volume label `seventeen letters` has over 16 bytes");
     let time = refuse(&|_, options| options.build_time = Timestamp::from_seconds(-1));
     assert_eq!(time, "build time -1 is before 1970");
+    let level = refuse(&|_, options| options.compression = Compression::Zstd { level: 23 });
+    assert_eq!(level, "zstd level 23 is not one of 1 to 22");
     let linked = refuse(&|tree, _| {
         add(tree, "d", 0o755, Kind::Directory);
         let id = tree.entry(&path("d")).unwrap().inode;

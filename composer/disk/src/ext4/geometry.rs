@@ -71,7 +71,7 @@ impl Geometry {
 
     fn with_blocks(options: &Options, block_count: u64, last_inode: u64) -> Result<Self, WriteError> {
         let group_count = block_count.div_ceil(BLOCKS_PER_GROUP);
-        let wanted = last_inode.max(block_count * BLOCK / options.bytes_per_inode.get());
+        let wanted = last_inode + block_count * BLOCK / options.bytes_per_inode.get();
         let inodes_per_group = wanted.div_ceil(group_count).next_multiple_of(INODES_PER_BLOCK);
         if inodes_per_group > BLOCKS_PER_GROUP {
             // A bitmap block has bits for no more; only more groups hold more.

@@ -32,7 +32,7 @@ impl Moment {
         let hundredths = u32::try_from(second % 2).expect("0 or 1") * 100 + part.min(99);
         Self {
             date: field((year - 1980) << 9 | month << 5 | day),
-            time: field((second / 3600) << 11 | (second / 60 % 60) << 5 | second % 60 / 2),
+            time: field((second / 3600) << 11 | (second / 60 % 60) << 5 | (second % 60 / 2)),
             hundredths: u8::try_from(hundredths).expect("below 200"),
         }
     }
@@ -69,7 +69,7 @@ mod tests {
         ] {
             let moment = Moment::of(Timestamp::from_seconds(seconds));
             assert_eq!(moment.date, (year - 1980) << 9 | month << 5 | day, "{seconds}");
-            assert_eq!(moment.time, hour << 11 | minute << 5 | second / 2, "{seconds}");
+            assert_eq!(moment.time, hour << 11 | minute << 5 | (second / 2), "{seconds}");
             assert_eq!(u16::from(moment.hundredths), second % 2 * 100, "{seconds}");
         }
     }

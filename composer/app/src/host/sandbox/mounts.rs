@@ -76,6 +76,9 @@ pub(super) fn change_root(sandbox: &Sandbox) -> Result<(), SetupError> {
     for held in &held {
         attach(held)?;
     }
+    for directory in sandbox.temporary.iter().filter(|directory| directory.is_dir()) {
+        temporary(directory, "mode=0755")?;
+    }
     for (program, substitute) in sandbox.replacements.iter().filter(|(program, _)| program.exists()) {
         mount_bind(substitute, program).step(|| format!("replacing `{}`", program.display()))?;
     }

@@ -140,8 +140,10 @@ impl Tree<'_> {
     }
 
     fn member(&self, member: Member, body: &mut dyn Read) -> Result<(), Fault> {
+        // base-files ships the links of the merged `/usr`; they are laid already.
+        let is_ground = MERGED.iter().any(|name| member.path.as_bytes() == name.as_bytes());
         let place = merged(member.path.as_bytes());
-        if member.path.is_root() || is_skipped(&place) {
+        if member.path.is_root() || is_ground || is_skipped(&place) {
             return Ok(());
         }
         if matches!(member.kind, MemberKind::Directory) {
@@ -207,4 +209,71 @@ fn is_skipped(place: &Path) -> bool {
     place.strip_prefix("usr/share").is_ok_and(|below| {
         below.components().next().is_some_and(|first| SKIPPED.iter().any(|name| first.as_os_str() == *name))
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use goni_debian::deb::MemberPath;
+
+    use super::*;
+
+    fn member(path: &str, kind: MemberKind) -> Member {
+        let path = MemberPath::parse(path.as_bytes()).unwrap();
+        Member { path, mode: 0o4755, uid: 0, gid: 0, mtime: 0, kind }
+    }
+
+    fn file(path: &str) -> Member {
+        member(path, MemberKind::File { size: 1 })
+    }
+
+    fn link(path: &str, target: &Path) -> Member {
+        member(path, MemberKind::Symlink(target.as_os_str().as_bytes().into()))
+    }
+
+    fn in_tree(check: impl FnOnce(&Path, &dyn Fn(Member) -> Result<(), Fault>)) {
+        let directory = tempfile::tempdir().unwrap();
+        let root = directory.path().join("root");
+        lay_ground(&root).unwrap();
+        let tree = Tree { root: &root, directories: Mutex::default() };
+        check(&root, &|member| tree.member(member, &mut &b"x"[..]));
+    }
+
+    #[test]
+    fn old_names_of_merged_directories_lead_to_usr_and_set_id_bits_are_lost() {
+        use std::os::unix::fs::PermissionsExt as _;
+        in_tree(|root, add| {
+            add(file("bin/su")).unwrap();
+            add(member("lib/su", MemberKind::HardLink(MemberPath::parse(b"bin/su").unwrap()))).unwrap();
+            assert_eq!(fs::read(root.join("usr/bin/su")).unwrap(), b"x");
+            assert_eq!(fs::read(root.join("usr/lib/su")).unwrap(), b"x");
+            let mode = fs::metadata(root.join("bin/su")).unwrap().permissions().mode();
+            assert_eq!(mode & 0o7111, 0o111);
+            add(link("bin", Path::new("usr/bin"))).unwrap();
+            add(file("usr/share/man/man1/su.1")).unwrap();
+            assert!(!root.join("usr/share").exists());
+        });
+    }
+
+    #[test]
+    fn nothing_is_written_through_a_link() {
+        in_tree(|root, add| {
+            let outside = root.parent().unwrap().join("outside");
+            fs::create_dir(&outside).unwrap();
+            add(link("usr/evil", &outside)).unwrap();
+            assert!(
+                matches!(add(file("usr/evil/pwn")), Err(Fault::LinkAbove(path)) if path == Path::new("usr/evil"))
+            );
+            assert!(matches!(add(file("usr/evil")), Err(Fault::Io { .. })));
+            assert_eq!(fs::read_dir(outside).unwrap().count(), 0);
+        });
+    }
+
+    #[test]
+    fn two_packages_with_one_file_are_refused() {
+        in_tree(|_, add| {
+            add(file("usr/bin/x")).unwrap();
+            let Err(Fault::Io { source, .. }) = add(file("bin/x")) else { panic!("written twice") };
+            assert_eq!(source.kind(), io::ErrorKind::AlreadyExists);
+        });
+    }
 }

@@ -26,6 +26,11 @@ pub(super) fn failed(output: &str) -> Option<Culprit> {
     Some(Culprit { package: package.to_owned(), script: script.to_owned() })
 }
 
+/// What was said up to the point where dpkg noticed.
+pub(super) fn before(output: &str) -> &str {
+    output.find("\ndpkg: error processing package ").map_or(output, |end| &output[..end])
+}
+
 /// The script that dpkg started last.
 pub(super) fn running(output: &str) -> Option<Culprit> {
     output.lines().rev().find_map(|line| {
@@ -48,6 +53,7 @@ mod tests {
                       dpkg: error processing package b (--configure):\n dependency problems\n";
         let culprit = failed(output).unwrap();
         assert_eq!((culprit.package.as_str(), culprit.script.as_str()), ("a", "postinst"));
+        assert_eq!(before(output), "Setting up a (1) ...\nboom");
         assert_eq!(failed("all is well"), None);
     }
 

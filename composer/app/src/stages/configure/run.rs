@@ -32,21 +32,9 @@ const SILENCED: &[(&str, &str)] = &[
 /// script of `ca-certificates` runs its own, and then a trigger does the same again.
 const DEFERRED: &[&str] = &["/usr/sbin/update-ca-certificates"];
 
-/// Scripts of unpacking that do nothing on a first installation but start interpreters, and what
-/// they are for. All others run: some divert files, make the user database or mark a new kernel.
-const IDLE_PREINSTS: &[(&str, &str)] = &[
-    ("libc6", "asks before services restart on an upgrade"),
-    ("libpam-modules", "takes removed modules out of profiles on an upgrade"),
-    ("gzip", "repairs diversions made by an installed zutils"),
-    ("adduser", "moves a configuration file of an earlier version"),
-    ("iproute2", "removes configuration files of earlier versions"),
-    ("kmod", "removes a configuration file of an earlier version"),
-    ("passwd", "removes a configuration file of an earlier version"),
-    ("e2fsprogs", "removes a link of an earlier version"),
-    ("dash", "checks a diversion on an upgrade"),
-    ("linux-image-amd64", "replaces a directory of an earlier version"),
-    ("linux-image-arm64", "replaces a directory of an earlier version"),
-];
+/// Where dpkg journals each change of a package's state, forced to the disk one by one. What is
+/// there goes into the status file before dpkg ends, so a journal in memory loses nothing.
+const JOURNAL: &str = "/var/lib/dpkg/updates";
 
 /// Runs every script there is to run.
 pub(super) fn scripts(
@@ -57,22 +45,22 @@ pub(super) fn scripts(
 ) -> Result<(), ConfigureError> {
     let surroundings = Surroundings { root: directory.path(), source_date };
     let policy = Policy::forbid(directory).map_err(|source| surroundings.failed(source))?;
-    for script in preinsts(directory).map_err(|source| surroundings.failed(source))? {
-        surroundings.preinst(&script, runner)?;
-    }
     let kernels = kernels(directory);
-    std::thread::scope(|scope| {
+    let done = std::thread::scope(|scope| {
         let modules =
             scope.spawn(|| kernels.iter().try_for_each(|kernel| surroundings.index_modules(kernel, runner)));
-        let configured =
-            surroundings.configure(runner, progress).and_then(|()| surroundings.deferred(directory, runner));
+        let configured = surroundings
+            .unpacked(directory, runner)
+            .and_then(|()| surroundings.configure(runner, progress))
+            .and_then(|()| surroundings.deferred(directory, runner));
         let indexed = modules.join();
         configured?;
         indexed.unwrap_or_else(|_| {
             Err(surroundings.failed(std::io::Error::other("the thread that indexes modules panicked")))
         })
-    })?;
-    policy.lift().map_err(|source| surroundings.failed(source))?;
+    });
+    let lifted = policy.lift().map_err(|source| surroundings.failed(source));
+    done.and(lifted)?;
     surroundings.audit(runner)
 }
 
@@ -102,15 +90,16 @@ struct Preinst {
     instance: String,
 }
 
-/// The scripts of unpacking that matter, in order.
+/// The scripts of unpacking, in order.
+///
+/// All run, though most do nothing on a first installation: some divert files (`libc6`,
+/// `libext2fs2`, `libtirpc3`, `base-files`), one makes the user database (`base-passwd`), one marks
+/// its kernel as new (`linux-image`), and what one does cannot be known from its package's name.
 fn preinsts(directory: &Directory) -> std::io::Result<Vec<Preinst>> {
     let mut found = Vec::new();
     for name in directory.names("var/lib/dpkg/info")? {
         let Some(instance) = name.to_str().and_then(|name| name.strip_suffix(".preinst")) else { continue };
         let package = instance.split(':').next().unwrap_or(instance);
-        if IDLE_PREINSTS.iter().any(|(idle, _)| *idle == package) {
-            continue;
-        }
         let rank = match package {
             "base-passwd" => 0,
             "base-files" => 1,
@@ -162,6 +151,12 @@ impl Surroundings<'_> {
         Sandbox::in_tree(self.root)
     }
 
+    /// Does what dpkg would have run while it unpacked.
+    fn unpacked(&self, directory: &Directory, runner: &dyn Run) -> Result<(), ConfigureError> {
+        let scripts = preinsts(directory).map_err(|source| self.failed(source))?;
+        scripts.iter().try_for_each(|script| self.preinst(script, runner))
+    }
+
     fn preinst(&self, script: &Preinst, runner: &dyn Run) -> Result<(), ConfigureError> {
         let command = self
             .command(format!("/var/lib/dpkg/info/{}.preinst", script.instance), self.sandbox())
@@ -189,7 +184,7 @@ impl Surroundings<'_> {
     }
 
     fn configure(&self, runner: &dyn Run, progress: &dyn Progress) -> Result<(), ConfigureError> {
-        let mut sandbox = self.sandbox();
+        let mut sandbox = self.sandbox().temporary(JOURNAL);
         for program in SILENCED.iter().map(|(program, _)| program).chain(DEFERRED) {
             sandbox = sandbox.replace(*program, "/usr/bin/true");
         }
@@ -208,7 +203,7 @@ impl Surroundings<'_> {
             Ok(Output { stdout, .. }) => {
                 let text = String::from_utf8_lossy(&stdout);
                 let culprit = failing::failed(&text).unwrap_or_else(unknown);
-                let said = last_lines(&stdout, 12);
+                let said = last_lines(failing::before(&text).as_bytes(), 12);
                 Err(ConfigureError::Script { package: culprit.package, script: culprit.script, said })
             }
             Err(RunError::TimedOut { limit, output, .. }) => {

@@ -1,0 +1,1 @@
+//! A build, from a project to a verified image.

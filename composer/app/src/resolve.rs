@@ -1,0 +1,261 @@
+//! From a recipe's wishes to a lock: signed indexes are fetched, verified and solved.
+
+use std::collections::BTreeSet;
+
+use goni_debian::index::Index;
+use goni_debian::release::Freshness;
+use goni_debian::signature::{Keyring, KeyringError};
+use goni_debian::solve::{self, Request, SolveError, Source, Universe, UniverseError};
+use goni_model::lock::{Lock, LockError, LockRequest, ParseLockError, RequestedArchive};
+use goni_model::time::Timestamp;
+
+use crate::archive::{self, SuiteRequest};
+use crate::failure::{Class, Classify, Failure};
+use crate::host::files;
+use crate::progress::{Progress, Unit};
+use crate::project::Project;
+use crate::workshop::Workshop;
+
+/// The name of this stage where progress is told.
+const STAGE: &str = "resolve";
+
+/// The oldest Release file taken, in seconds: half a year. Debian's main suite carries no date of its
+/// own to expire at, and is renewed with each point release, every two or three months.
+const MAX_AGE: u64 = 183 * 86_400;
+
+/// How far ahead of this machine's clock a Release file may be, in seconds. Source: apt's Max-FutureTime.
+const FUTURE_SKEW: u64 = 10;
+
+/// The largest index or lock that is read whole.
+const LARGEST_TEXT: u64 = 512 << 20;
+
+/// Why there is no lock.
+#[derive(Debug, thiserror::Error)]
+enum ResolveError {
+    #[error("no set of packages satisfies the recipe")]
+    Unsolvable(#[source] SolveError),
+    #[error("reading the keys")]
+    Keys(#[from] KeyringError),
+    #[error("reading the index of `{suite}`")]
+    Index { suite: String, source: goni_debian::index::IndexError },
+    #[error("gathering the packages")]
+    Universe(#[from] UniverseError),
+    #[error("making the lock")]
+    Lock(#[from] LockError),
+    #[error("the recipe's own archives are not built with yet: `{0}`")]
+    Vendor(String),
+}
+
+impl Classify for ResolveError {
+    fn class(&self) -> Class {
+        match self {
+            Self::Unsolvable(_) => Class::Resolution,
+            Self::Keys(_) => Class::Bug,
+            Self::Vendor(_) => Class::Recipe,
+            Self::Index { .. } | Self::Universe(_) | Self::Lock(_) => Class::Trust,
+        }
+    }
+}
+
+/// Why a lock cannot be built from.
+#[derive(Debug, thiserror::Error)]
+enum StaleLock {
+    #[error("the lock `{path}` no longer satisfies the recipe: {}", keys.join("; "))]
+    Keys { path: String, recipe: String, keys: Vec<String> },
+    #[error("the lock `{path}` is of recipe `{of}` for {arch}")]
+    Other { path: String, recipe: String, of: String, arch: String },
+    #[error("reading the lock `{path}`")]
+    Unreadable { path: String, recipe: String, source: ParseLockError },
+    #[error("`{recipe}` has no lock `{path}`")]
+    Absent { path: String, recipe: String },
+}
+
+impl Classify for StaleLock {
+    fn class(&self) -> Class {
+        match self {
+            Self::Unreadable { .. } => Class::Trust,
+            _ => Class::Recipe,
+        }
+    }
+
+    fn hint(&self) -> Option<String> {
+        let (Self::Keys { recipe, .. }
+        | Self::Other { recipe, .. }
+        | Self::Unreadable { recipe, .. }
+        | Self::Absent { recipe, .. }) = self;
+        Some(format!("goni-compose lock {recipe}"))
+    }
+}
+
+/// What a project asks of its archives: the recipe's wishes with those of its target and overlays.
+#[must_use]
+pub fn request(project: &Project) -> LockRequest {
+    let (recipe, target) = (&project.recipe, &project.target);
+    let overlays = project.overlays.iter().flat_map(|loaded| &loaded.overlay.packages);
+    let packages: BTreeSet<&str> = recipe
+        .debian
+        .packages
+        .iter()
+        .chain(&target.packages)
+        .chain([&target.kernel])
+        .chain(overlays)
+        .map(|name| name.as_str())
+        .collect();
+    let names = |names: &[goni_model::name::PackageName]| names.iter().map(ToString::to_string).collect();
+    let components: Vec<String> = recipe.debian.components.iter().map(ToString::to_string).collect();
+    let mut archives: Vec<RequestedArchive> = Vec::new();
+    for (archive, suite) in recipe.debian.suite.suites() {
+        match archives.iter_mut().find(|requested| requested.name == archive) {
+            Some(requested) => requested.suites.push(suite.to_owned()),
+            None => archives.push(RequestedArchive {
+                name: archive.to_owned(),
+                suites: vec![suite.to_owned()],
+                components: components.clone(),
+                allow: Vec::new(),
+                keys: Vec::new(),
+            }),
+        }
+    }
+    let mut request = LockRequest {
+        packages: packages.into_iter().map(str::to_owned).collect(),
+        exclude: names(&recipe.debian.exclude),
+        provided: names(&recipe.debian.provided),
+        recommends: recipe.debian.recommends,
+        archives,
+    };
+    request.sort();
+    request
+}
+
+/// The keys that an archive's suites must be signed with.
+fn keys(archive: &str) -> Result<Keyring, ResolveError> {
+    match archive {
+        "debian" => Ok(Keyring::debian()?),
+        "debian-security" => Ok(Keyring::debian_security()?),
+        vendor => Err(ResolveError::Vendor(vendor.to_owned())),
+    }
+}
+
+/// Resolves a project against its archives as they are now. A lock that is there already sets the
+/// dates below which an archive is rolled back.
+///
+/// # Errors
+/// An archive that cannot be had or trusted; wishes that no set of packages satisfies.
+pub fn resolve(
+    project: &Project,
+    previous: Option<&Lock>,
+    workshop: &Workshop,
+    progress: &dyn Progress,
+) -> Result<Lock, Failure> {
+    let request = request(project);
+    solve_request(project.recipe.name.as_str(), project.target.arch, request, previous, workshop, progress)
+}
+
+/// Resolves a request; see [`resolve`].
+///
+/// # Errors
+/// As there.
+pub fn solve_request(
+    name: &str,
+    arch: goni_model::arch::Arch,
+    request: LockRequest,
+    previous: Option<&Lock>,
+    workshop: &Workshop,
+    progress: &dyn Progress,
+) -> Result<Lock, Failure> {
+    progress.begin(STAGE, None, Unit::Packages);
+    let now = workshop.clock().now();
+    let mut suites = Vec::new();
+    for archive in &request.archives {
+        for suite in &archive.suites {
+            let known = previous.and_then(|lock| lock.minimum_date(&archive.name, suite));
+            let not_before = known.and_then(|date| i64::try_from(date).ok()).map(Timestamp::from_seconds);
+            suites.push(SuiteRequest {
+                archive: archive.name.clone(),
+                suite: suite.clone(),
+                components: archive.components.clone(),
+                keys: keys(&archive.name)?,
+                freshness: Freshness { now, max_age: Some(MAX_AGE), not_before, future_skew: FUTURE_SKEW },
+            });
+        }
+    }
+    let mirrors = workshop.mirrors()?;
+    let snapshots = archive::fetch_suites(&suites, arch, workshop.sources(&mirrors, progress))?;
+    let mut texts = Vec::new();
+    for snapshot in &snapshots {
+        for index in &snapshot.indexes {
+            let text = files::read_capped(&index.path, LARGEST_TEXT)?;
+            texts.push((snapshot.locked.archive.as_str(), snapshot.locked.suite.as_str(), text));
+        }
+    }
+    let mut indexes = Vec::new();
+    for (archive, suite, text) in &texts {
+        let index = Index::parse(text, arch)
+            .map_err(|source| ResolveError::Index { suite: (*suite).to_owned(), source })?;
+        indexes.push((*archive, *suite, index));
+    }
+    let sources: Vec<Source<'_, '_>> = indexes
+        .iter()
+        .map(|(archive, suite, index)| Source { archive, suite, index, priority: 0, allow: &[] })
+        .collect();
+    let universe = Universe::new(arch, &sources).map_err(ResolveError::Universe)?;
+    let wish = Request {
+        packages: request.packages.clone(),
+        exclude: request.exclude.clone(),
+        provided: request.provided.clone(),
+        recommends: request.recommends,
+    };
+    let chosen = solve::solve(&universe, &wish).map_err(ResolveError::Unsolvable)?;
+    let source_date = snapshots.iter().map(|snapshot| snapshot.locked.date).max().unwrap_or_default();
+    let lock = Lock {
+        recipe: name.to_owned(),
+        arch,
+        source_date,
+        request,
+        suites: snapshots.iter().map(|snapshot| snapshot.locked.clone()).collect(),
+        packages: chosen.into_iter().map(|chosen| chosen.package).collect(),
+    };
+    let lock = lock.canonical().map_err(ResolveError::Lock)?;
+    progress.end(STAGE, &format!("{} packages of {}", lock.packages.len(), universe.len()));
+    Ok(lock)
+}
+
+/// Reads a project's lock; `None` if there is none.
+///
+/// # Errors
+/// A lock that cannot be read as one.
+pub fn read_lock(project: &Project) -> Result<Option<Lock>, Failure> {
+    let path = project.lock();
+    let text = match files::read_text(&path, LARGEST_TEXT) {
+        Ok(text) => text,
+        Err(error) if error.is_not_found() => return Ok(None),
+        Err(error) => return Err(error.into()),
+    };
+    let unreadable =
+        |source| StaleLock::Unreadable { path: shown(&path), recipe: shown(&project.path), source };
+    Ok(Some(text.parse().map_err(unreadable)?))
+}
+
+/// The lock to build from: the one that is there, if it satisfies the recipe.
+///
+/// # Errors
+/// There is none, it is another recipe's, or a key of the recipe changed since: then it says which.
+pub fn satisfied_lock(project: &Project) -> Result<Lock, Failure> {
+    let (path, recipe) = (shown(&project.lock()), shown(&project.path));
+    let Some(lock) = read_lock(project)? else {
+        return Err(StaleLock::Absent { path, recipe }.into());
+    };
+    if lock.recipe != project.recipe.name.as_str() || lock.arch != project.target.arch {
+        let (of, arch) = (lock.recipe, lock.arch.to_string());
+        return Err(StaleLock::Other { path, recipe, of, arch }.into());
+    }
+    match lock.stale_keys(&request(project)) {
+        keys if keys.is_empty() => Ok(lock),
+        keys => Err(StaleLock::Keys { path, recipe, keys }.into()),
+    }
+}
+
+/// A path as the user would write it.
+fn shown(path: &std::path::Path) -> String {
+    path.display().to_string()
+}

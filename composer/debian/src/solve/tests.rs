@@ -1,0 +1,170 @@
+use goni_model::arch::Arch;
+
+use super::*;
+use crate::index::Index;
+
+/// A stanza of `name version`, with more fields.
+fn package(name: &str, version: &str, more: &str) -> String {
+    format!(
+        "Package: {name}\nVersion: {version}\nArchitecture: amd64\nFilename: pool/{name}_{version}.deb\nSize: 1\n\
+         SHA256: {}\n{more}\n\n",
+        "ab".repeat(32)
+    )
+}
+
+/// `name=version: why` of each package chosen from these suites.
+fn answer(suites: &[(&str, String)], request: &Request) -> Result<Vec<String>, String> {
+    let indexes: Vec<Index<'_>> =
+        suites.iter().map(|(_, text)| Index::parse(text.as_bytes(), Arch::Amd64).unwrap()).collect();
+    let sources: Vec<Source<'_, '_>> = indexes
+        .iter()
+        .zip(suites)
+        .map(|(index, (suite, _))| Source { archive: "debian", suite, index, priority: 0, allow: &[] })
+        .collect();
+    let universe = Universe::new(Arch::Amd64, &sources).map_err(|e| e.to_string())?;
+    let chosen = solve(&universe, request).map_err(|e| e.to_string())?;
+    Ok(chosen.iter().map(|c| format!("{}={}: {}", c.package.name, c.package.version, c.why)).collect())
+}
+
+fn wish(packages: &[&str]) -> Request {
+    Request { packages: packages.iter().map(|&p| p.to_owned()).collect(), ..Request::default() }
+}
+
+fn from(stanzas: &[String], packages: &[&str]) -> Result<Vec<String>, String> {
+    answer(&[("trixie", stanzas.concat())], &wish(packages))
+}
+
+#[test]
+fn essential_packages_and_first_alternatives_come_in() {
+    let stanzas = [
+        package("base", "1", "Essential: yes"),
+        package("app", "1", "Depends: second | first, virtual-thing, any:any"),
+        package("first", "1", ""),
+        package("second", "1", ""),
+        package("unwanted", "1", ""),
+        package("provider", "1", "Provides: virtual-thing"),
+        package("any", "1", "Multi-Arch: allowed"),
+    ];
+    assert_eq!(
+        from(&stanzas, &["app"]),
+        Ok([
+            "any=1: app depends on any:any",
+            "app=1: requested",
+            "base=1: essential",
+            "provider=1: app depends on virtual-thing",
+            "second=1: app depends on second | first",
+        ]
+        .map(str::to_owned)
+        .to_vec())
+    );
+}
+
+#[test]
+fn the_newest_of_all_suites_wins_unless_a_version_is_named() {
+    let suites = [("trixie", package("app", "1.9", "")), ("trixie-security", package("app", "1.10", ""))];
+    assert_eq!(answer(&suites, &wish(&["app"])), Ok(vec!["app=1.10: requested".to_owned()]));
+    assert_eq!(answer(&suites, &wish(&["app=1.9"])), Ok(vec!["app=1.9: requested".to_owned()]));
+    assert_eq!(answer(&suites, &wish(&["app (<< 1.10)"])), Ok(vec!["app=1.9: requested".to_owned()]));
+    let other = package("app", "1.9", "").replace("ab", "cd");
+    let error =
+        answer(&[("trixie", package("app", "1.9", "")), ("sid", other)], &wish(&["app"])).unwrap_err();
+    assert!(
+        error.starts_with("package `app` 1.9 is abab") && error.contains("in `trixie` but cdcd"),
+        "{error}"
+    );
+}
+
+#[test]
+fn versioned_provides_meet_bounds_and_plain_ones_do_not() {
+    let with = |provides: &str| {
+        from(&[package("app", "1", "Depends: api (>= 2)"), package("lib", "9", provides)], &["app"])
+    };
+    assert_eq!(with("Provides: api (= 2)").map(|c| c.len()), Ok(2));
+    let missing = "`app=1` needs `api (>= 2)`: no package answers that";
+    assert_eq!(with("Provides: api (= 1)"), Err(missing.to_owned()));
+    assert_eq!(with("Provides: api"), Err(missing.to_owned()));
+}
+
+#[test]
+fn conflicts_turn_to_the_next_alternative_or_say_so() {
+    let stanzas = [
+        package("app", "1", "Depends: aa | bb"),
+        package("aa", "1", ""),
+        package("bb", "1", ""),
+        package("foe", "1", "Conflicts: aa"),
+    ];
+    assert_eq!(from(&stanzas, &["app", "foe"]).unwrap()[1], "bb=1: app depends on aa | bb");
+    let error = from(&stanzas, &["aa", "foe"]).unwrap_err();
+    assert!(error.starts_with("no set of packages answers every wish"), "{error}");
+}
+
+#[test]
+fn what_the_composer_provides_is_not_fetched() {
+    let stanzas = [
+        package("linux", "1", "Depends: initramfs-tools | linux-initramfs-tool"),
+        package("initramfs-tools", "1", ""),
+    ];
+    let mut request = wish(&["linux"]);
+    assert_eq!(answer(&[("s", stanzas.concat())], &request).map(|c| c.len()), Ok(2));
+    request.provided.push("linux-initramfs-tool".to_owned());
+    assert_eq!(answer(&[("s", stanzas.concat())], &request), Ok(vec!["linux=1: requested".to_owned()]));
+}
+
+#[test]
+fn recommended_packages_come_in_when_asked_and_possible() {
+    let stanzas = [
+        package("app", "1", "Recommends: extra, foe, absent"),
+        package("extra", "1", "Recommends: more"),
+        package("more", "1", ""),
+        package("foe", "1", "Conflicts: app"),
+    ];
+    let mut request = wish(&["app"]);
+    request.recommends = true;
+    assert_eq!(
+        answer(&[("s", stanzas.concat())], &request),
+        Ok(["app=1: requested", "extra=1: app recommends extra", "more=1: extra recommends more"]
+            .map(str::to_owned)
+            .to_vec())
+    );
+}
+
+#[test]
+fn cycles_are_no_obstacle() {
+    let stanzas = [package("aa", "1", "Pre-Depends: bb"), package("bb", "1", "Pre-Depends: aa")];
+    assert_eq!(from(&stanzas, &["aa"]).map(|c| c.len()), Ok(2));
+}
+
+#[test]
+fn without_an_answer_the_reason_is_named() {
+    let stanzas = [
+        package("app", "1", "Depends: lib"),
+        package("lib", "2", "Depends: gone (>= 3)"),
+        package("gone", "1", ""),
+        package("p1", "1", "Provides: mta"),
+        package("p2", "1", "Provides: mta"),
+        package("broken", "1", "Depends: a b"),
+    ];
+    for (wishes, message) in [
+        (&["app"], "`app=1` needs `lib`, `lib=2` needs `gone (>= 3)`: no package answers that"),
+        (&["gonne"], "no package `gonne` in `trixie`: did you mean `gone`?"),
+        (&["nothing-like-it"], "no package `nothing-like-it` in `trixie`"),
+        (&["gone=2"], "no version of `gone=2`: there is 1"),
+        (&["mta"], "`mta` is no package but what several stand for: ask for one of p1, p2"),
+        (&["broken"], "package `broken=1`"),
+        (&["-rf"], "`-rf` is no package to ask for"),
+    ] {
+        assert_eq!(from(&stanzas, wishes), Err(message.to_owned()));
+    }
+}
+
+#[test]
+fn what_is_excluded_stays_out() {
+    let stanzas = [package("app", "1", "Depends: aa | bb"), package("aa", "1", ""), package("bb", "1", "")];
+    let mut request = wish(&["app"]);
+    request.exclude.push("aa".to_owned());
+    let found = answer(&[("s", stanzas.concat())], &request).unwrap();
+    assert_eq!(found, ["app=1: requested", "bb=1: app depends on aa | bb"]);
+    request.exclude.push("app".to_owned());
+    let error = answer(&[("s", stanzas.concat())], &request).unwrap_err();
+    assert_eq!(error, "package `app` is excluded, but it is asked for too");
+}
