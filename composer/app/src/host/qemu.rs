@@ -172,6 +172,34 @@ impl RunDirectory {
     }
 }
 
+/// What a run's lines bear, and nobody can guess: 128 bits of the kernel's randomness, in hexadecimal.
+///
+/// # Errors
+/// The kernel gives none.
+pub fn nonce() -> io::Result<String> {
+    let mut bytes = [0_u8; 16];
+    io::Read::read_exact(&mut File::open("/dev/urandom")?, &mut bytes)?;
+    Ok(bytes.iter().map(|byte| format!("{byte:02x}")).collect())
+}
+
+/// Measures how long something takes.
+#[derive(Debug, Clone, Copy)]
+pub struct StopWatch(Instant);
+
+impl StopWatch {
+    /// Starts.
+    #[must_use]
+    pub fn start() -> Self {
+        Self(Instant::now())
+    }
+
+    /// Since then.
+    #[must_use]
+    pub fn milliseconds(self) -> u64 {
+        u64::try_from(self.0.elapsed().as_millis()).unwrap_or(u64::MAX)
+    }
+}
+
 /// What happened in or to a machine.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Event {
