@@ -73,7 +73,7 @@ pub fn run(arguments: &SmokeArguments, global: &Global, terminal: &Terminal) -> 
     }
 
     let workshop = Workshop::open(choices(global))?;
-    let image = image(arguments)?;
+    let image = image(arguments.image.as_deref())?;
     let console = console(&project, global, &image)?;
     let expectations = expectations(&project, &image)?;
     let toolbox = workshop.toolbox(terminal.progress())?;
@@ -111,9 +111,9 @@ pub fn run(arguments: &SmokeArguments, global: &Global, terminal: &Terminal) -> 
 }
 
 /// The raw image: the one that was named, or the one that is built now.
-fn image(arguments: &SmokeArguments) -> Result<PathBuf, Failure> {
-    match &arguments.image {
-        Some(image) => Ok(image.clone()),
+pub(super) fn image(named: Option<&Path>) -> Result<PathBuf, Failure> {
+    match named {
+        Some(image) => Ok(image.to_owned()),
         None => Err(Absent("build").into()),
     }
 }

@@ -6,6 +6,7 @@
 
 mod console;
 pub mod probe;
+pub mod terminal;
 
 use std::fs::File;
 use std::io::{self, Write as _};
@@ -23,7 +24,7 @@ use crate::host::command::{CommandSpec, Run as _, RunError, System};
 use crate::host::files::{self, FileError};
 use crate::host::interrupt::{Interrupt, Interrupted};
 use crate::host::toolbox::{Toolbox, ToolboxError};
-use crate::smoke::machine::Machine;
+use crate::smoke::machine::{Accelerator, Machine, Network};
 
 pub use console::{ConsoleLog, MOST_CONSOLE_BYTES};
 
@@ -118,10 +119,7 @@ impl RunDirectory {
         Ok(this)
     }
 
-    /// Keeps the overlay: gives it a name of its own, from which it goes on using the image.
-    ///
-    /// # Errors
-    /// The directory cannot be kept.
+    /// Keeps the directory, and says where its overlay is. The overlay names its image as `/image.raw`.
     pub fn keep(self) -> PathBuf {
         self.directory.keep().join("disk.qcow2")
     }
@@ -276,8 +274,7 @@ pub fn power_on<T>(
     drive: impl FnOnce(&Powered) -> T,
 ) -> Result<T, QemuError> {
     let (console, port) = (run.listen("console")?, run.listen("port")?);
-    let command = run.command(toolbox, &machine.board.program)?.args(machine.arguments()).merge_output();
-    let command = accelerated(command, machine);
+    let command = emulator(run, machine, toolbox)?.merge_output();
     let off = Arc::new(AtomicBool::new(false));
     let system = system.clone().stopping_on(Arc::clone(&off));
     let (sender, events) = channel();
@@ -317,12 +314,15 @@ pub fn power_on<T>(
     })
 }
 
-/// Shows the machine the kernel's accelerator, where it is to use it.
-fn accelerated(command: CommandSpec, machine: &Machine) -> CommandSpec {
-    use crate::smoke::machine::Accelerator;
-    match machine.accelerator {
-        Accelerator::Tcg => command,
-        Accelerator::Kvm => probe::with_kvm(command),
+/// The emulator's command, with what its sandbox has to show it.
+fn emulator(run: &RunDirectory, machine: &Machine, toolbox: &Toolbox) -> Result<CommandSpec, QemuError> {
+    let mut command = run.command(toolbox, &machine.board.program)?.args(machine.arguments());
+    if machine.accelerator == Accelerator::Kvm {
+        command = probe::with_kvm(command);
+    }
+    match (machine.network, command.sandbox().cloned()) {
+        (Network::Forward(_), Some(sandbox)) => Ok(command.inside(sandbox.with_network())),
+        _ => Ok(command),
     }
 }
 
