@@ -73,7 +73,7 @@ while read -r verb rest <&3; do
         check) check $rest ;;
         diagnose)
             say event diagnosis text "$(systemctl --failed --no-legend --plain; systemctl list-jobs --no-legend;
-                systemd-analyze blame 2>&1 | head -n 25; journalctl -b -p warning -o cat --no-pager -n 40)"
+                systemd-analyze blame 2>&1 | grep -v '[.]device$' | head -n 25; journalctl -b -p warning -o cat --no-pager -n 40)"
             ;;
         reboot)
             say event rebooting

@@ -6,7 +6,7 @@ use clap::Args;
 
 use crate::cli::arguments::Global;
 use crate::cli::build::BuildArguments;
-use crate::cli::smoke::{choices, image};
+use crate::cli::smoke::booted;
 use crate::cli::terminal::Terminal;
 use crate::failure::Failure;
 use crate::host::project::ProjectFiles;
@@ -43,12 +43,12 @@ pub fn run(arguments: &RunArguments, global: &Global, terminal: &Terminal) -> Re
     let no_machine = || SmokeError::NoMachine(project.target.name.clone());
     let qemu = project.target.qemu.as_ref().ok_or_else(no_machine).map_err(|e| during(e.into()))?;
     let folder = smoke::load(&ProjectFiles, &project.root, qemu.firmware).map_err(|e| during(e.into()))?;
-    let workshop = Workshop::open(choices(global))?;
-    let image = image(arguments.image.as_deref())?;
+    let booted = booted(arguments.image.as_deref(), &arguments.build, global, terminal)?;
+    let workshop = Workshop::open(global.choices())?;
     let toolbox = workshop.toolbox(terminal.progress())?;
     let system = workshop.runner();
     let (accelerator, why) = probe::choose(project.target.arch, &toolbox, system);
-    let run = RunDirectory::prepare(workshop.cache(), &image, &folder.board.variables, &toolbox, system)
+    let run = RunDirectory::prepare(workshop.cache(), &booted.image, &folder.board.variables, &toolbox, system)
         .map_err(|e| during(e.into()))?;
     let machine = Machine {
         qemu: qemu.clone(),

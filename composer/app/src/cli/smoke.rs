@@ -3,13 +3,14 @@
 use std::path::{Path, PathBuf};
 
 use clap::Args;
+use goni_model::digest::ParseDigestError;
 use goni_model::name::Name;
 use goni_model::recipe::Swap;
 use goni_model::report::SmokeReport;
 
-use crate::cli::Absent;
+use crate::build::Built;
 use crate::cli::arguments::{Global, Report};
-use crate::cli::build::BuildArguments;
+use crate::cli::build::{self, BuildArguments};
 use crate::cli::terminal::Terminal;
 use crate::failure::{Class, Classify, Failure};
 use crate::host::files;
@@ -17,7 +18,7 @@ use crate::host::project::ProjectFiles;
 use crate::project::{self, Project};
 use crate::smoke::check::Check;
 use crate::smoke::{self, Bench, Expectations, SmokeError, Subject, junit, text};
-use crate::workshop::{Choices, Workshop};
+use crate::workshop::Workshop;
 
 /// Arguments of `smoke`.
 #[derive(Debug, Args)]
@@ -72,13 +73,13 @@ pub fn run(arguments: &SmokeArguments, global: &Global, terminal: &Terminal) -> 
         return terminal.show(list(&checks));
     }
 
-    let workshop = Workshop::open(choices(global))?;
-    let image = image(arguments.image.as_deref())?;
-    let console = console(&project, global, &image)?;
-    let expectations = expectations(&project, &image)?;
+    let booted = booted(arguments.image.as_deref(), &arguments.build, global, terminal)?;
+    let workshop = Workshop::open(global.choices())?;
+    let console = console(&project, global, &booted.image)?;
+    let expectations = expectations(&project, &booted)?;
     let toolbox = workshop.toolbox(terminal.progress())?;
     let subject = Subject {
-        image: &image,
+        image: &booted.image,
         expectations: &expectations,
         arch: project.target.arch,
         qemu,
@@ -110,18 +111,37 @@ pub fn run(arguments: &SmokeArguments, global: &Global, terminal: &Terminal) -> 
     Err(during(Red { what: failed.join(", "), console }.into()))
 }
 
-/// The raw image: the one that was named, or the one that is built now.
-pub(super) fn image(named: Option<&Path>) -> Result<PathBuf, Failure> {
-    match named {
-        Some(image) => Ok(image.to_owned()),
-        None => Err(Absent("build").into()),
-    }
+/// What is booted, and what the build says of it.
+pub(super) struct Booted {
+    /// The raw image.
+    pub(super) image: PathBuf,
+    /// What the build knows; `None`: it was built at another time.
+    built: Option<Built>,
 }
 
-/// What is true of the image: identifiers from its table, the rest as the recipe wants it.
-fn expectations(project: &Project, image: &Path) -> Result<Expectations, Failure> {
+/// The raw image: the one that was named, or the one that is built now.
+pub(super) fn booted(
+    named: Option<&Path>,
+    build: &BuildArguments,
+    global: &Global,
+    terminal: &Terminal,
+) -> Result<Booted, Failure> {
+    if let Some(image) = named {
+        return Ok(Booted { image: image.to_owned(), built: None });
+    }
+    let (_, built) = build::image(build, global, terminal)?;
+    Ok(Booted { image: built.raw.clone(), built: Some(built) })
+}
+
+/// What is true of the image: of one just built what the build says, of another what its table says.
+fn expectations(project: &Project, booted: &Booted) -> Result<Expectations, Failure> {
     let goni_http = project.recipe.payloads.keys().any(|name| name.as_str() == "goni-http");
-    let mut expectations = Expectations::of_image(image, project.target.arch, goni_http)?;
+    let mut expectations = Expectations::of_image(&booted.image, project.target.arch, goni_http)?;
+    if let Some(built) = &booted.built {
+        let root_hash = built.root_hash.as_deref().map(str::parse).transpose();
+        expectations.root_hash = root_hash.map_err(|error| Unsaid::RootHash { error })?;
+        expectations.state = Some(built.state_uuid);
+    }
     expectations.swap = !matches!(project.recipe.swap, Swap::None);
     Ok(expectations)
 }
@@ -141,18 +161,25 @@ fn show(report: &SmokeReport, arguments: &SmokeArguments, terminal: &Terminal) -
     match arguments.report {
         Report::Text => terminal.show(text::write(report)),
         Report::Json => {
-            let json = serde_json::to_string_pretty(report).map_err(Unwritable)?;
+            let json = serde_json::to_string_pretty(report).map_err(Unsaid::from)?;
             terminal.show(format!("{json}\n"))
         }
     }
 }
 
-/// A report that is no JSON: a mistake of this program.
+/// Something this program made and cannot use: a mistake of its own.
 #[derive(Debug, thiserror::Error)]
-#[error("writing the report")]
-struct Unwritable(#[source] serde_json::Error);
+enum Unsaid {
+    #[error("writing the report")]
+    Report(#[from] serde_json::Error),
+    #[error("reading the root hash of the build")]
+    RootHash {
+        #[source]
+        error: ParseDigestError,
+    },
+}
 
-impl Classify for Unwritable {
+impl Classify for Unsaid {
     fn class(&self) -> Class {
         Class::Bug
     }
@@ -168,16 +195,4 @@ fn list(checks: &[&Check]) -> String {
         }
     }
     text
-}
-
-/// What the options of every verb choose.
-pub(super) fn choices(global: &Global) -> Choices {
-    let (debian, others): (Vec<_>, Vec<_>) =
-        global.mirror.iter().partition(|mirror| mirror.archive == "debian");
-    Choices {
-        mirror: debian.last().map(|mirror| mirror.url.to_string()),
-        mirrors: others.iter().map(|mirror| (mirror.archive.clone(), mirror.url.to_string())).collect(),
-        cache: global.cache.clone(),
-        offline: global.offline,
-    }
 }

@@ -105,6 +105,12 @@ pub struct Session<'a> {
     pub ignored: u64,
 }
 
+impl std::fmt::Debug for Session<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Session").field("findings", &self.findings).finish_non_exhaustive()
+    }
+}
+
 impl<'a> Session<'a> {
     /// Before the first boot.
     #[must_use]

@@ -62,7 +62,7 @@ impl Drop for Restored {
     fn drop(&mut self) {
         if let Some(before) = &self.0 {
             // A terminal that went away needs nothing restored.
-            drop(tcsetattr(std::io::stdin(), SetArg::TCSADRAIN, before));
+            let _ = tcsetattr(std::io::stdin(), SetArg::TCSADRAIN, before);
         }
     }
 }
