@@ -172,6 +172,8 @@ pub struct Subject<'a> {
     pub guest: &'a GuestSide,
     /// The checks to run.
     pub checks: Vec<&'a Check>,
+    /// The last boot to go through; checks of later boots are left out.
+    pub last: Boot,
     /// Where the console is kept.
     pub console: PathBuf,
 }
@@ -244,6 +246,12 @@ pub fn select<'c>(checks: &'c [Check], only: &[Name]) -> Result<Vec<&'c Check>, 
     Ok(checks.iter().filter(|check| only.is_empty() || only.contains(&check.name)).collect())
 }
 
+/// The boots to go through: up to the last that a check asks for, and none past the limit.
+fn boots(checks: &[&Check], limit: Boot) -> BTreeSet<Boot> {
+    let wanted = checks.iter().flat_map(|check| &check.boots).filter(|boot| **boot <= limit).max();
+    Boot::ALL.into_iter().filter(|boot| Some(boot) <= wanted).collect()
+}
+
 /// Boots an image as often as the checks ask for, and runs them.
 ///
 /// # Errors
@@ -252,17 +260,21 @@ pub fn smoke(subject: &Subject<'_>, bench: &Bench<'_>) -> Result<SmokeReport, Sm
     let lacking = |check: &Check| check.needs.iter().copied().find(|need| !subject.expectations.has(*need));
     let (apply, do_not): (Vec<&Check>, Vec<&Check>) =
         subject.checks.iter().copied().partition(|check| lacking(check).is_none());
-    let last = apply.iter().filter_map(|check| check.boots.last()).max().copied();
-    let boots: BTreeSet<Boot> = Boot::ALL.into_iter().filter(|boot| Some(*boot) <= last).collect();
-    let total: usize = apply.iter().map(|check| check.boots.len()).sum();
+    let boots = boots(&apply, subject.last);
+    let total: usize = apply.iter().map(|check| check.boots.intersection(&boots).count()).sum();
     bench.progress.begin(STAGE, Some(goni_model::number::to_u64(total)), Unit::Checks);
 
     let watch = qemu::StopWatch::start();
     let nonce = qemu::nonce().map_err(QemuError::Socket)?;
     let mut log = ConsoleLog::create(&subject.console)?;
     let (accelerator, why) = probe::choose(subject.arch, bench.toolbox, bench.system);
-    let run =
-        RunDirectory::prepare(bench.cache, subject.image, &subject.board.variables, bench.toolbox, bench.system)?;
+    let run = RunDirectory::prepare(
+        bench.cache,
+        subject.image,
+        &subject.board.variables,
+        bench.toolbox,
+        bench.system,
+    )?;
     let strings = handover::strings(subject.guest, &apply, subject.expectations, &nonce, SETTLE.as_secs())
         .ok_or(SmokeError::TooMuch)?;
     let strings: Result<Vec<PathBuf>, QemuError> = strings
@@ -298,7 +310,8 @@ pub fn smoke(subject: &Subject<'_>, bench: &Bench<'_>) -> Result<SmokeReport, Sm
             }
             Ok(())
         };
-        ended = qemu::power_on(&run, &machine, bench.toolbox, bench.system, bench.interrupt, &mut log, drive)?;
+        ended =
+            qemu::power_on(&run, &machine, bench.toolbox, bench.system, bench.interrupt, &mut log, drive)?;
     }
     let broken_off = match ended {
         Ok(()) => None,

@@ -48,8 +48,9 @@ pub fn run(arguments: &RunArguments, global: &Global, terminal: &Terminal) -> Re
     let toolbox = workshop.toolbox(terminal.progress())?;
     let system = workshop.runner();
     let (accelerator, why) = probe::choose(project.target.arch, &toolbox, system);
-    let run = RunDirectory::prepare(workshop.cache(), &booted.image, &folder.board.variables, &toolbox, system)
-        .map_err(|e| during(e.into()))?;
+    let run =
+        RunDirectory::prepare(workshop.cache(), &booted.image, &folder.board.variables, &toolbox, system)
+            .map_err(|e| during(e.into()))?;
     let machine = Machine {
         qemu: qemu.clone(),
         board: folder.board,
@@ -61,7 +62,8 @@ pub fn run(arguments: &RunArguments, global: &Global, terminal: &Terminal) -> Re
         strings: Vec::new(),
         network: Network::Forward(arguments.port),
     };
-    terminal.complain(&format!("{why}; goni-http at http://127.0.0.1:{}; Ctrl-A X ends it\n", arguments.port));
+    terminal
+        .complain(&format!("{why}; goni-http at http://127.0.0.1:{}; Ctrl-A X ends it\n", arguments.port));
     let ended = terminal::power_on_here(&run, &machine, &toolbox, system, workshop.interrupt());
     if arguments.keep {
         terminal.complain(&format!("what it wrote is in {}\n", run.keep().display()));

@@ -6,7 +6,7 @@ use clap::Args;
 use goni_model::digest::ParseDigestError;
 use goni_model::name::Name;
 use goni_model::recipe::Swap;
-use goni_model::report::SmokeReport;
+use goni_model::report::{Boot, SmokeReport};
 
 use crate::build::Built;
 use crate::cli::arguments::{Global, Report};
@@ -32,6 +32,9 @@ pub struct SmokeArguments {
     /// Run this check alone; may be given several times
     #[arg(long, value_name = "CHECK")]
     pub only: Vec<Name>,
+    /// Go through the first boot alone: no reboot, no power cut
+    #[arg(long)]
+    pub first_boot: bool,
     /// List the checks and boot nothing
     #[arg(long)]
     pub list: bool,
@@ -86,6 +89,7 @@ pub fn run(arguments: &SmokeArguments, global: &Global, terminal: &Terminal) -> 
         board: &folder.board,
         guest: &folder.guest,
         checks,
+        last: if arguments.first_boot { Boot::First } else { Boot::AfterPowerCut },
         console: console.clone(),
     };
     let bench = Bench {
@@ -189,7 +193,13 @@ fn list(checks: &[&Check]) -> String {
     let mut text = String::new();
     for check in checks {
         let boots: Vec<&str> = check.boots.iter().map(|boot| boot.name()).collect();
-        text.push_str(&format!("{:<20} {}\n{:<20}   {}\n", check.name.as_str(), check.summary, "", boots.join(", ")));
+        text.push_str(&format!(
+            "{:<20} {}\n{:<20}   {}\n",
+            check.name.as_str(),
+            check.summary,
+            "",
+            boots.join(", ")
+        ));
         for mutation in &check.mutations {
             text.push_str(&format!("{:<20}   red on {}: {}\n", "", mutation.name, mutation.summary));
         }

@@ -151,8 +151,7 @@ impl RunDirectory {
     /// # Errors
     /// The toolbox does not have it.
     pub fn command(&self, toolbox: &Toolbox, program: &str) -> Result<CommandSpec, QemuError> {
-        let sandbox =
-            toolbox.sandbox().bind_writable(self.directory.path(), INSIDE).bind(&self.image, IMAGE);
+        let sandbox = toolbox.sandbox().bind_writable(self.directory.path(), INSIDE).bind(&self.image, IMAGE);
         Ok(toolbox.command_in(program, sandbox)?)
     }
 
@@ -234,7 +233,9 @@ impl Powered {
             let left = within.saturating_sub(began.elapsed());
             match self.events.recv_timeout(left.min(GLANCE)) {
                 Ok(event) => return Ok(Some(event)),
-                Err(RecvTimeoutError::Disconnected) => return Ok(Some(Event::Off("the machine is off".into()))),
+                Err(RecvTimeoutError::Disconnected) => {
+                    return Ok(Some(Event::Off("the machine is off".into())));
+                }
                 Err(RecvTimeoutError::Timeout) if left.is_zero() => return Ok(None),
                 Err(RecvTimeoutError::Timeout) => {}
             }
@@ -279,7 +280,8 @@ pub fn power_on<T>(
     let system = system.clone().stopping_on(Arc::clone(&off));
     let (sender, events) = channel();
     let said = Arc::default();
-    let powered = Powered { events, port: Arc::clone(&said), interrupt: interrupt.clone(), began: Instant::now() };
+    let powered =
+        Powered { events, port: Arc::clone(&said), interrupt: interrupt.clone(), began: Instant::now() };
     thread::scope(|scope| {
         let (gone, tell) = (Arc::clone(&off), sender.clone());
         scope.spawn(move || {

@@ -111,7 +111,8 @@ pub fn check(sources: &Sources, file: FileId, name: Name) -> Result<Check, Vec<F
 fn check_doc(doc: &CheckDoc, name: Name, checker: &mut Checker) -> Option<Check> {
     let summary = checker.sentence(doc.summary.as_ref(), "summary");
     let asserts = checker.sentence(doc.asserts.as_ref(), "asserts");
-    let boots: BTreeSet<Boot> = choices(doc.boots.as_ref(), "boots", Boot::ALL.map(|b| (b.name(), b)), checker);
+    let boots: BTreeSet<Boot> =
+        choices(doc.boots.as_ref(), "boots", Boot::ALL.map(|b| (b.name(), b)), checker);
     if boots.is_empty() {
         checker.missing("boots", "such as [\"first\"]");
     }
@@ -121,7 +122,9 @@ fn check_doc(doc: &CheckDoc, name: Name, checker: &mut Checker) -> Option<Check>
         None => Some(Duration::from_secs(60)),
     };
     let script = checker.require(doc.script.as_ref(), "script", "what the guest runs, in sh");
-    if let Some(script) = script.filter(|script| script.get_ref().trim().is_empty() || script.get_ref().contains('\0')) {
+    if let Some(script) =
+        script.filter(|script| script.get_ref().trim().is_empty() || script.get_ref().contains('\0'))
+    {
         checker.fault_at(script, "`script` is empty, or holds a NUL");
     }
     let mutations: Vec<Mutation> =

@@ -54,7 +54,9 @@ fn values(expectations: &Expectations, nonce: &str, settle_seconds: u64) -> Stri
     let root_hash = expectations.root_hash.map(|hash| hash.to_string()).unwrap_or_default();
     let state = expectations.state.map(|uuid| uuid.hyphenated().to_string()).unwrap_or_default();
     let swap = u8::from(expectations.swap);
-    format!("nonce={nonce}\nroot_hash={root_hash}\nstate_uuid={state}\nswap={swap}\nsettle_seconds={settle_seconds}\n")
+    format!(
+        "nonce={nonce}\nroot_hash={root_hash}\nstate_uuid={state}\nswap={swap}\nsettle_seconds={settle_seconds}\n"
+    )
 }
 
 /// Source: RFC 4648 §4.
@@ -79,8 +81,15 @@ mod tests {
     #[test]
     fn base64_is_that_of_the_rfc() {
         // RFC 4648 §10.
-        let vectors =
-            [("", ""), ("f", "Zg=="), ("fo", "Zm8="), ("foo", "Zm9v"), ("foob", "Zm9vYg=="), ("fooba", "Zm9vYmE="), ("foobar", "Zm9vYmFy")];
+        let vectors = [
+            ("", ""),
+            ("f", "Zg=="),
+            ("fo", "Zm8="),
+            ("foo", "Zm9v"),
+            ("foob", "Zm9vYg=="),
+            ("fooba", "Zm9vYmE="),
+            ("foobar", "Zm9vYmFy"),
+        ];
         for (text, encoded) in vectors {
             assert_eq!(base64(text.as_bytes()), encoded);
         }
@@ -103,6 +112,9 @@ mod tests {
                 "io.systemd.credential.binary:goni.smoke.values",
             ]
         );
-        assert_eq!(values(&expectations, "n0", 240), "nonce=n0\nroot_hash=\nstate_uuid=\nswap=1\nsettle_seconds=240\n");
+        assert_eq!(
+            values(&expectations, "n0", 240),
+            "nonce=n0\nroot_hash=\nstate_uuid=\nswap=1\nsettle_seconds=240\n"
+        );
     }
 }

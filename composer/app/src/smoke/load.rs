@@ -79,9 +79,8 @@ pub fn load(files: &dyn Files, root: &Path, firmware: QemuFirmware) -> Result<Qe
     let (file, _) = sources.add(place.clone(), &read(&place)?);
     let board = machine::check(&sources, file).map_err(|found| faults.extend(found)).ok();
     let folder = root.join("qemu/checks");
-    let names = files
-        .names(&folder)
-        .map_err(|source| LoadError::Read { path: "qemu/checks".to_owned(), source })?;
+    let names =
+        files.names(&folder).map_err(|source| LoadError::Read { path: "qemu/checks".to_owned(), source })?;
     let mut checks = Vec::new();
     for stem in names.iter().filter_map(|name| name.strip_suffix(".toml")) {
         let name: Name = stem.parse()?;

@@ -85,9 +85,8 @@ pub fn parse(line: &[u8], nonce: &str) -> Result<Message, Refusal> {
     }
     // The guest's values can hold any bytes; the frame around them is ours.
     let text = String::from_utf8_lossy(line);
-    let line: Line = serde_json::from_str(&text).map_err(|_| {
-        if text.contains(nonce) { Refusal::Malformed } else { Refusal::Foreign }
-    })?;
+    let line: Line = serde_json::from_str(&text)
+        .map_err(|_| if text.contains(nonce) { Refusal::Malformed } else { Refusal::Foreign })?;
     if line.nonce != nonce {
         return Err(Refusal::Foreign);
     }
@@ -108,7 +107,11 @@ pub fn parse(line: &[u8], nonce: &str) -> Result<Message, Refusal> {
     Ok(Message { boot: line.boot, said })
 }
 
-fn outcome(word: Option<&str>, expected: Option<String>, observed: Option<String>) -> Result<Outcome, Refusal> {
+fn outcome(
+    word: Option<&str>,
+    expected: Option<String>,
+    observed: Option<String>,
+) -> Result<Outcome, Refusal> {
     let observed = observed.ok_or(Refusal::Malformed)?;
     match word {
         Some("passed") => Ok(Outcome::Passed),

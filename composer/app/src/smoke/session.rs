@@ -114,7 +114,12 @@ impl std::fmt::Debug for Session<'_> {
 impl<'a> Session<'a> {
     /// Before the first boot.
     #[must_use]
-    pub fn new(nonce: &'a str, checks: &'a [&'a Check], settle: Duration, progress: &'a dyn Progress) -> Self {
+    pub fn new(
+        nonce: &'a str,
+        checks: &'a [&'a Check],
+        settle: Duration,
+        progress: &'a dyn Progress,
+    ) -> Self {
         Self {
             nonce,
             checks,
@@ -141,9 +146,7 @@ impl<'a> Session<'a> {
             let answer = self.ask(guest, check, boot);
             let outcome = match &answer {
                 Ok(outcome) => outcome.clone(),
-                Err(broken) => {
-                    Outcome::Failed { expected: "an answer".into(), observed: broken.to_string() }
-                }
+                Err(broken) => Outcome::Failed { expected: "an answer".into(), observed: broken.to_string() },
             };
             failed |= outcome.is_failure();
             self.findings.push(Finding {
@@ -172,7 +175,9 @@ impl<'a> Session<'a> {
     /// [`Broken`].
     pub fn reboot(&mut self, guest: &dyn Guest) -> Result<(), Broken> {
         say(guest, "reboot")?;
-        self.wait(guest, GRACE, "that it is about to reboot", |said| matches!(said, Said::Rebooting).then_some(()))
+        self.wait(guest, GRACE, "that it is about to reboot", |said| {
+            matches!(said, Said::Rebooting).then_some(())
+        })
     }
 
     fn wait_for_boot(&mut self, guest: &dyn Guest, boot: Boot) -> Result<(), Broken> {
@@ -244,7 +249,9 @@ impl<'a> Session<'a> {
         say(guest, &line)?;
         let waited_for = format!("an answer to `{}`", check.name);
         let (outcome, kept) = self.wait(guest, check.within + GRACE, &waited_for, |said| match said {
-            Said::Verdict { check: name, outcome, kept } if name == check.name.as_str() => Some((outcome, kept)),
+            Said::Verdict { check: name, outcome, kept } if name == check.name.as_str() => {
+                Some((outcome, kept))
+            }
             _ => None,
         })?;
         self.kept.extend(kept);

@@ -1,6 +1,8 @@
 use std::path::Path;
 
 use goni_disk::gpt::{Attributes, Partition};
+use goni_model::document::source::Sources;
+use goni_model::overlay;
 use goni_model::size::Lba;
 use goni_model::target::QemuFirmware;
 
@@ -75,4 +77,34 @@ fn the_partition_table_tells_what_to_expect() {
     table.partitions.clear();
     let found = Expectations::of_table(&table, Arch::Amd64, false);
     assert!(Feature::ALL.into_iter().all(|feature| !found.has(feature)));
+}
+
+#[test]
+fn no_more_boots_than_the_checks_ask_for() {
+    let checks = qemus().checks;
+    let boots_for = |name: &str, limit| {
+        let check = checks.iter().find(|check| check.name.as_str() == name).unwrap();
+        boots(&[check], limit).into_iter().map(Boot::name).collect::<Vec<_>>()
+    };
+    assert_eq!(boots_for("isolation", Boot::AfterPowerCut), ["first"]);
+    assert_eq!(boots_for("durability", Boot::AfterPowerCut), ["first", "rebooted", "after-power-cut"]);
+    assert_eq!(boots_for("durability", Boot::First), ["first"]);
+    assert!(boots(&[], Boot::AfterPowerCut).is_empty());
+}
+
+#[test]
+fn every_mutation_is_an_overlay_and_every_such_overlay_belongs_to_a_check() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("qemu/checks/mutations");
+    let known: BTreeSet<String> = ["base", "goni"].map(str::to_owned).into();
+    let mut named = BTreeSet::new();
+    for mutation in qemus().checks.iter().flat_map(|check| &check.mutations) {
+        let text = std::fs::read(folder.join(mutation.name.as_str()).join("overlay.toml")).unwrap();
+        let mut sources = Sources::new();
+        let (file, _) = sources.add(mutation.name.as_str(), &text);
+        let overlay = overlay::check(&sources, file, mutation.name.clone(), &known).unwrap();
+        assert!(overlay.summary.starts_with("Mutation: "), "{}", overlay.name);
+        assert!(named.insert(mutation.name.to_string()), "{} breaks two checks", mutation.name);
+    }
+    let there = std::fs::read_dir(folder).unwrap().map(|e| e.unwrap().file_name().into_string().unwrap());
+    assert_eq!(there.collect::<BTreeSet<_>>(), named);
 }

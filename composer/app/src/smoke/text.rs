@@ -62,7 +62,10 @@ pub fn write(report: &SmokeReport) -> String {
         }
     }
     if report.ignored_lines > 0 {
-        text.push_str(&format!("\n{} lines on the guest's port were not of this run\n", report.ignored_lines));
+        text.push_str(&format!(
+            "\n{} lines on the guest's port were not of this run\n",
+            report.ignored_lines
+        ));
     }
     text.push_str(&format!(
         "\n{} in {}; {}\n",

@@ -62,14 +62,11 @@ impl System {
         let job = memory_file(&serde_json::to_vec(&command.job)?)?;
         let mut report = memory_file(b"")?;
         let mut process = Command::new(&self.launcher);
-        process
-            .arg0_and_ids(&[&job, &report])
-            .env_clear()
-            .stdin(match command.input {
-                Input::Nothing => Stdio::null(),
-                Input::Bytes(_) => Stdio::piped(),
-                Input::Terminal => Stdio::inherit(),
-            });
+        process.arg0_and_ids(&[&job, &report]).env_clear().stdin(match command.input {
+            Input::Nothing => Stdio::null(),
+            Input::Bytes(_) => Stdio::piped(),
+            Input::Terminal => Stdio::inherit(),
+        });
         let (output, output_end) = io::pipe()?;
         let errors = if matches!(command.input, Input::Terminal) {
             // The pipe has then no writer, and reads as empty.

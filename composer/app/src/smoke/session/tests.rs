@@ -65,7 +65,10 @@ fn settled(boot: &str) -> Step {
 }
 
 fn verdict(boot: &str, check: &str, outcome: &str) -> Step {
-    line(boot, &format!(r#""check":"{check}","outcome":"{outcome}","expected":"e","observed":"o","kept":"id=7 ""#))
+    line(
+        boot,
+        &format!(r#""check":"{check}","outcome":"{outcome}","expected":"e","observed":"o","kept":"id=7 ""#),
+    )
 }
 
 fn check(name: &str, boots: &[Boot]) -> Check {
@@ -155,7 +158,10 @@ fn a_verdict_that_was_not_asked_for_changes_nothing() {
 fn a_guest_that_never_starts_or_never_settles_is_given_up() {
     let checks = [check("x", &[Boot::First])];
     for (part, words) in [
-        (vec![Step::Does(Event::Kernel)], "the guest was silent for 300 s: waited until the guest's side of the checks starts"),
+        (
+            vec![Step::Does(Event::Kernel)],
+            "the guest was silent for 300 s: waited until the guest's side of the checks starts",
+        ),
         (vec![started("b1")], "the guest was silent for 271 s: waited until the boot ends"),
     ] {
         let (ended, findings, _) = play(&checks, &[Boot::First], part);
