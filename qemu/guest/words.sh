@@ -50,9 +50,13 @@ remember() {
     printf '%s=%s ' "$1" "$2" >> "$verdict/kept"
 }
 
-# device_of DIRECTORY: the block device of the file system mounted exactly there.
+# device_of DIRECTORY: the block device of the file system mounted exactly there, or the word for what is.
 device_of() {
-    readlink -f "$(findmnt -nvo SOURCE --mountpoint "$1" | tail -n 1)"
+    source=$(findmnt -nvo SOURCE --mountpoint "$1" | tail -n 1)
+    case $source in
+        /*) readlink -f "$source" ;;
+        *) echo "$source" ;;
+    esac
 }
 
 # as USER GROUP COMMAND...

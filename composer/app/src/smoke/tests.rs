@@ -8,6 +8,7 @@ use goni_model::target::QemuFirmware;
 
 use super::*;
 use crate::host::project::ProjectFiles;
+use crate::project::Files as _;
 
 fn qemus() -> Qemus {
     load(&ProjectFiles, Path::new(env!("CARGO_MANIFEST_DIR")), QemuFirmware::Ovmf).unwrap()
@@ -98,13 +99,13 @@ fn every_mutation_is_an_overlay_and_every_such_overlay_belongs_to_a_check() {
     let known: BTreeSet<String> = ["base", "goni"].map(str::to_owned).into();
     let mut named = BTreeSet::new();
     for mutation in qemus().checks.iter().flat_map(|check| &check.mutations) {
-        let text = std::fs::read(folder.join(mutation.name.as_str()).join("overlay.toml")).unwrap();
+        let path = folder.join(mutation.name.as_str()).join("overlay.toml");
+        let text = ProjectFiles.read(&path, 1 << 16).unwrap();
         let mut sources = Sources::new();
         let (file, _) = sources.add(mutation.name.as_str(), &text);
         let overlay = overlay::check(&sources, file, mutation.name.clone(), &known).unwrap();
         assert!(overlay.summary.starts_with("Mutation: "), "{}", overlay.name);
         assert!(named.insert(mutation.name.to_string()), "{} breaks two checks", mutation.name);
     }
-    let there = std::fs::read_dir(folder).unwrap().map(|e| e.unwrap().file_name().into_string().unwrap());
-    assert_eq!(there.collect::<BTreeSet<_>>(), named);
+    assert_eq!(ProjectFiles.names(&folder).unwrap(), named);
 }
