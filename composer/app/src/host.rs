@@ -11,6 +11,7 @@ pub mod interrupt;
 pub mod mirror;
 pub mod plant;
 pub mod project;
+pub mod qemu;
 pub mod sandbox;
 pub mod scratch;
 pub mod store;

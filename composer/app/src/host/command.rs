@@ -49,6 +49,7 @@ pub(crate) struct Job {
 enum Input {
     Nothing,
     Bytes(Vec<u8>),
+    Terminal,
 }
 
 impl CommandSpec {
@@ -109,6 +110,14 @@ impl CommandSpec {
     #[must_use]
     pub fn input(mut self, bytes: impl Into<Vec<u8>>) -> Self {
         self.input = Input::Bytes(bytes.into());
+        self
+    }
+
+    /// Gives it the standard streams of this program, for a person to talk to. Nothing it says is kept
+    /// or told; and as it has a session of its own, no Ctrl-C of the terminal reaches it as a signal.
+    #[must_use]
+    pub fn at_terminal(mut self) -> Self {
+        self.input = Input::Terminal;
         self
     }
 

@@ -62,20 +62,25 @@ impl System {
         let job = memory_file(&serde_json::to_vec(&command.job)?)?;
         let mut report = memory_file(b"")?;
         let mut process = Command::new(&self.launcher);
-        process
-            .arg0_and_ids(&[&job, &report])
-            .env_clear()
-            .stdin(if matches!(command.input, Input::Bytes(_)) { Stdio::piped() } else { Stdio::null() });
+        process.arg0_and_ids(&[&job, &report]).env_clear().stdin(match command.input {
+            Input::Nothing => Stdio::null(),
+            Input::Bytes(_) => Stdio::piped(),
+            Input::Terminal => Stdio::inherit(),
+        });
         let (output, output_end) = io::pipe()?;
-        let errors = if command.merge {
-            process.stderr(output_end.try_clone()?);
+        let errors = if matches!(command.input, Input::Terminal) {
+            // The pipe has then no writer, and reads as empty.
+            process.stdout(Stdio::inherit()).stderr(Stdio::inherit());
+            drop(output_end);
+            None
+        } else if command.merge {
+            process.stderr(output_end.try_clone()?).stdout(output_end);
             None
         } else {
             let (errors, errors_end) = io::pipe()?;
-            process.stderr(errors_end);
+            process.stderr(errors_end).stdout(output_end);
             Some(errors)
         };
-        process.stdout(output_end);
         let mut child = process.spawn()?;
         drop(process);
 

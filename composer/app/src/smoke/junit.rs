@@ -1,0 +1,95 @@
+//! A smoke report as JUnit XML, for the machines that collect such things.
+//! Source: the schema of the Jenkins xunit plugin, `junit-10.xsd`.
+
+use goni_model::report::{Finding, Outcome, SmokeReport};
+
+/// The report as a document of one suite.
+#[must_use]
+pub fn write(report: &SmokeReport) -> String {
+    let count = |test: fn(&Finding) -> bool| report.findings.iter().filter(|finding| test(finding)).count();
+    let failures = count(|finding| finding.outcome.is_failure());
+    let skipped = count(|finding| matches!(finding.outcome, Outcome::Skipped { .. }));
+    let errors = usize::from(report.broken_off.is_some());
+    let mut text = format!(
+        "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n<testsuite name=\"{}\" tests=\"{}\" failures=\"{failures}\" \
+         errors=\"{errors}\" skipped=\"{skipped}\" time=\"{}\">\n",
+        escaped(&report.image),
+        report.findings.len() + errors,
+        seconds(report.milliseconds),
+    );
+    for finding in &report.findings {
+        let boot = finding.boot.map(|boot| format!(" ({})", boot.name())).unwrap_or_default();
+        text.push_str(&format!(
+            "  <testcase classname=\"smoke\" name=\"{}{boot}\" time=\"{}\"",
+            finding.check,
+            seconds(finding.milliseconds)
+        ));
+        text.push_str(&match &finding.outcome {
+            Outcome::Passed => "/>\n".to_owned(),
+            Outcome::Failed { expected, observed } => format!(
+                ">\n    <failure message=\"expected {}\">{}</failure>\n  </testcase>\n",
+                escaped(expected),
+                escaped(observed)
+            ),
+            Outcome::Skipped { reason } => {
+                format!(">\n    <skipped message=\"{}\"/>\n  </testcase>\n", escaped(reason))
+            }
+        });
+    }
+    if let Some(why) = &report.broken_off {
+        text.push_str(&format!(
+            "  <testcase classname=\"smoke\" name=\"run\">\n    <error message=\"{}\"/>\n  </testcase>\n",
+            escaped(why)
+        ));
+    }
+    text.push_str("</testsuite>\n");
+    text
+}
+
+fn seconds(milliseconds: u64) -> String {
+    format!("{}.{:03}", milliseconds / 1000, milliseconds % 1000)
+}
+
+/// Text as XML; what XML 1.0 §2.2 has no place for becomes a replacement character.
+fn escaped(text: &str) -> String {
+    let mut escaped = String::with_capacity(text.len());
+    for c in text.chars() {
+        match c {
+            '&' => escaped.push_str("&amp;"),
+            '<' => escaped.push_str("&lt;"),
+            '>' => escaped.push_str("&gt;"),
+            '"' => escaped.push_str("&quot;"),
+            '\n' => escaped.push_str("&#10;"),
+            '\t' => escaped.push_str("&#9;"),
+            '\u{fffe}' | '\u{ffff}' => escaped.push('\u{fffd}'),
+            c if c.is_ascii_control() => escaped.push('\u{fffd}'),
+            c => escaped.push(c),
+        }
+    }
+    escaped
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::smoke::testing::report;
+
+    #[test]
+    fn a_report_becomes_this_document() {
+        let expected = r#"<?xml version="1.0" encoding="UTF-8"?>
+<testsuite name="a&amp;b.raw" tests="4" failures="1" errors="1" skipped="1" time="61.005">
+  <testcase classname="smoke" name="isolation (first)" time="1.500"/>
+  <testcase classname="smoke" name="durability (rebooted)" time="0.020">
+    <failure message="expected &lt;nonce&gt;">nothing&#10;at all&#10;�[31m</failure>
+  </testcase>
+  <testcase classname="smoke" name="swap-encrypted" time="0.000">
+    <skipped message="the image has no swap"/>
+  </testcase>
+  <testcase classname="smoke" name="run">
+    <error message="the guest flooded its console"/>
+  </testcase>
+</testsuite>
+"#;
+        assert_eq!(write(&report()), expected);
+    }
+}

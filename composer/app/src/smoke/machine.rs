@@ -1,0 +1,281 @@
+//! The machine an image is booted on: a value, and the command that makes QEMU of it.
+//!
+//! What a board's machine is like is the target's (`[qemu]`); what a firmware's machine needs around
+//! that, `qemu/machines/<firmware>.toml` says. Paths are those of the toolbox's sandbox.
+
+use std::path::{Path, PathBuf};
+
+use goni_model::document::checker::{Checker, Text};
+use goni_model::document::fault::Fault;
+use goni_model::document::source::{FileId, Sources};
+use goni_model::document::{self, shape};
+use goni_model::target::Qemu;
+use schemars::JsonSchema;
+use serde::Deserialize;
+
+/// The surroundings of a firmware.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Board {
+    /// The emulator, a program of the toolbox.
+    pub program: String,
+    /// The firmware's code, a file of the toolbox.
+    pub code: PathBuf,
+    /// The variables it begins with, a file of the toolbox; each run has a copy.
+    pub variables: PathBuf,
+}
+
+/// A machine of goni-compose: `qemu/machines/<firmware>.toml`.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+#[schemars(title = "goni-compose machine")]
+pub struct BoardDoc {
+    /// The emulator, a program of the toolbox.
+    #[schemars(with = "Option<String>")]
+    pub program: Option<Text>,
+    /// The firmware's code, a file of the toolbox.
+    #[schemars(with = "Option<String>")]
+    pub code: Option<Text>,
+    /// The variables it begins with, a file of the toolbox.
+    #[schemars(with = "Option<String>")]
+    pub variables: Option<Text>,
+}
+
+/// Checks the machine that a file describes.
+///
+/// # Errors
+/// Every fault found.
+pub fn check(sources: &Sources, file: FileId) -> Result<Board, Vec<Fault>> {
+    let table = document::parse(sources, file)?;
+    let faults = shape::check(&table, &shape::of::<BoardDoc>());
+    if !faults.is_empty() {
+        return Err(faults);
+    }
+    let doc: BoardDoc = document::read(table, file).map_err(|fault| vec![fault])?;
+    let mut checker = Checker::new(file);
+    let program = checker.require(doc.program.as_ref(), "program", "such as \"qemu-system-x86_64\"");
+    let code = path(doc.code.as_ref(), "code", &mut checker);
+    let variables = path(doc.variables.as_ref(), "variables", &mut checker);
+    let board = program.zip(code.zip(variables)).map(|(program, (code, variables))| Board {
+        program: program.get_ref().clone(),
+        code,
+        variables,
+    });
+    checker.finish(board).map(|(board, _)| board)
+}
+
+/// An absolute path, without what would be a second option to QEMU.
+fn path(text: Option<&Text>, key: &str, checker: &mut Checker) -> Option<PathBuf> {
+    let text = checker.require(text, key, "an absolute path in the toolbox")?;
+    let plain = |b: u8| b.is_ascii_alphanumeric() || b"/._-+".contains(&b);
+    let good = text.get_ref().starts_with('/') && text.get_ref().bytes().all(plain);
+    if !good || text.get_ref().contains("..") {
+        checker.fault_at(text, format!("`{key}` wants an absolute path in the toolbox"));
+        return None;
+    }
+    Some(text.get_ref().into())
+}
+
+/// What runs the guest's instructions.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Accelerator {
+    /// QEMU itself; runs everywhere.
+    Tcg,
+    /// The processor, through the kernel.
+    Kvm,
+}
+
+impl Accelerator {
+    /// Its name.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Tcg => "tcg",
+            Self::Kvm => "kvm",
+        }
+    }
+}
+
+/// Where the guest's console is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Console {
+    /// On the emulator's standard streams, with its monitor behind Ctrl-A C.
+    Terminal,
+    /// At a socket that somebody listens at.
+    Socket(PathBuf),
+}
+
+/// What the guest reaches.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Network {
+    /// Nothing at all.
+    None,
+    /// The host's network; its port, on the loopback alone, leads to the guest's port 7000.
+    Forward(u16),
+}
+
+/// A machine with all it is given.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Machine {
+    /// The target's machine.
+    pub qemu: Qemu,
+    /// What its firmware needs.
+    pub board: Board,
+    /// What runs it.
+    pub accelerator: Accelerator,
+    /// Its disk: a qcow2 image that will be written to.
+    pub disk: PathBuf,
+    /// Its own copy of the firmware's variables.
+    pub variables: PathBuf,
+    /// Its console.
+    pub console: Console,
+    /// The socket for the guest's side of the checks, if they run.
+    pub port: Option<PathBuf>,
+    /// Files that each hold one SMBIOS string of type 11.
+    pub strings: Vec<PathBuf>,
+    /// Its network.
+    pub network: Network,
+}
+
+/// The name of the port that the guest's side finds in `/dev/virtio-ports`.
+pub const PORT: &str = "org.goni.smoke";
+
+impl Machine {
+    /// The emulator's arguments.
+    #[must_use]
+    pub fn arguments(&self) -> Vec<String> {
+        let mut arguments: Vec<String> = Vec::new();
+        let mut add = |option: &str, value: String| arguments.extend([option.to_owned(), value]);
+        add("-nodefaults", String::new());
+        add("-display", "none".into());
+        add("-machine", self.qemu.machine.to_string());
+        add(
+            "-accel",
+            match self.accelerator {
+                Accelerator::Tcg => "tcg,thread=multi".into(),
+                Accelerator::Kvm => "kvm".into(),
+            },
+        );
+        add("-cpu", self.qemu.cpu.to_string());
+        add("-smp", self.qemu.processors.to_string());
+        add("-m", format!("{}B", self.qemu.memory.get()));
+        let firmware = |unit: u8, rest: &str, path: &Path| {
+            format!("if=pflash,format=raw,unit={unit}{rest},file={}", escaped(path))
+        };
+        add("-drive", firmware(0, ",readonly=on", &self.board.code));
+        add("-drive", firmware(1, "", &self.variables));
+        // A flush of the guest reaches the overlay, which then outlives the emulator; that the host
+        // flushes it to its own disk, nobody needs.
+        add("-drive", format!("if=none,id=disk,format=qcow2,cache=unsafe,file={}", escaped(&self.disk)));
+        add("-device", "virtio-blk-pci,drive=disk".into());
+        add("-device", "virtio-rng-pci".into());
+        match &self.console {
+            Console::Terminal => add("-serial", "mon:stdio".into()),
+            Console::Socket(path) => {
+                add("-chardev", format!("socket,id=console,path={}", escaped(path)));
+                add("-serial", "chardev:console".into());
+            }
+        }
+        if let Some(path) = &self.port {
+            add("-device", "virtio-serial-pci".into());
+            add("-chardev", format!("socket,id=port,path={}", escaped(path)));
+            add("-device", format!("virtserialport,chardev=port,name={PORT}"));
+        }
+        for path in &self.strings {
+            add("-smbios", format!("type=11,path={}", escaped(path)));
+        }
+        match self.network {
+            Network::None => add("-nic", "none".into()),
+            Network::Forward(port) => {
+                add("-nic", format!("user,model=virtio-net-pci,hostfwd=tcp:127.0.0.1:{port}-:7000"));
+            }
+        }
+        arguments.retain(|argument| !argument.is_empty());
+        arguments
+    }
+}
+
+/// A path as the value of a key: QEMU writes a comma twice. Source: qemu(1), “-drive file”.
+fn escaped(path: &Path) -> String {
+    path.display().to_string().replace(',', ",,")
+}
+
+#[cfg(test)]
+mod tests {
+    use goni_model::size::ByteCount;
+    use goni_model::target::QemuFirmware;
+
+    use super::*;
+
+    fn machine() -> Machine {
+        Machine {
+            qemu: Qemu {
+                machine: "q35".parse().unwrap(),
+                cpu: "max".parse().unwrap(),
+                processors: 2,
+                memory: ByteCount::from_mib(1024),
+                firmware: QemuFirmware::Ovmf,
+            },
+            board: Board {
+                program: "qemu-system-x86_64".into(),
+                code: "/usr/share/code.fd".into(),
+                variables: "/usr/share/vars.fd".into(),
+            },
+            accelerator: Accelerator::Tcg,
+            disk: "/work/a,b.qcow2".into(),
+            variables: "/work/vars.fd".into(),
+            console: Console::Socket("/work/console".into()),
+            port: Some("/work/port".into()),
+            strings: vec!["/work/0".into()],
+            network: Network::None,
+        }
+    }
+
+    #[test]
+    fn a_checked_machine_has_these_arguments() {
+        let lines = machine().arguments().join("\n");
+        let expected = "-nodefaults
+-display\nnone
+-machine\nq35
+-accel\ntcg,thread=multi
+-cpu\nmax
+-smp\n2
+-m\n1073741824B
+-drive\nif=pflash,format=raw,unit=0,readonly=on,file=/usr/share/code.fd
+-drive\nif=pflash,format=raw,unit=1,file=/work/vars.fd
+-drive\nif=none,id=disk,format=qcow2,cache=unsafe,file=/work/a,,b.qcow2
+-device\nvirtio-blk-pci,drive=disk
+-device\nvirtio-rng-pci
+-chardev\nsocket,id=console,path=/work/console
+-serial\nchardev:console
+-device\nvirtio-serial-pci
+-chardev\nsocket,id=port,path=/work/port
+-device\nvirtserialport,chardev=port,name=org.goni.smoke
+-smbios\ntype=11,path=/work/0
+-nic\nnone";
+        assert_eq!(lines, expected);
+    }
+
+    #[test]
+    fn a_machine_at_the_terminal_has_a_network_and_no_port() {
+        let console = Console::Terminal;
+        let network = Network::Forward(7000);
+        let machine = Machine { console, network, port: None, strings: Vec::new(), ..machine() };
+        let arguments = machine.arguments();
+        let tail: Vec<&str> = arguments.iter().rev().take(4).rev().map(String::as_str).collect();
+        assert_eq!(
+            tail,
+            ["-serial", "mon:stdio", "-nic", "user,model=virtio-net-pci,hostfwd=tcp:127.0.0.1:7000-:7000"]
+        );
+        assert!(!arguments.iter().any(|argument| argument.contains(PORT)));
+    }
+
+    #[test]
+    fn a_board_with_a_path_out_of_the_toolbox_is_refused() {
+        let mut sources = Sources::new();
+        let text = "program = 'q'\ncode = '/usr/../etc/x'\nvariables = '/a,b'\n";
+        let (file, _) = sources.add("ovmf.toml", text.as_bytes());
+        let faults = check(&sources, file).unwrap_err();
+        assert_eq!(faults.len(), 2);
+        assert_eq!(faults[0].message, "`code` wants an absolute path in the toolbox");
+    }
+}

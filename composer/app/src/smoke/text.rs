@@ -1,0 +1,130 @@
+//! A smoke report as lines for people.
+
+use goni_model::report::{Outcome, SmokeReport};
+
+/// How many came out how, in a few words.
+#[must_use]
+pub fn tally(report: &SmokeReport) -> String {
+    let (mut passed, mut failed, mut skipped) = (0_u32, 0_u32, 0_u32);
+    for finding in &report.findings {
+        match finding.outcome {
+            Outcome::Passed => passed += 1,
+            Outcome::Failed { .. } => failed += 1,
+            Outcome::Skipped { .. } => skipped += 1,
+        }
+    }
+    format!("{passed} passed, {failed} failed, {skipped} skipped")
+}
+
+/// The report: boots, one line a check, then what failed.
+#[must_use]
+pub fn write(report: &SmokeReport) -> String {
+    let mut text = String::new();
+    for boot in &report.boots {
+        let stage = |name: &str, at: Option<u64>| at.map(|at| format!("{name} at {}", seconds(at)));
+        let stages: Vec<String> = [
+            stage("kernel", boot.kernel_milliseconds),
+            stage("checks' side", boot.started_milliseconds),
+            stage("settled", boot.settled_milliseconds),
+        ]
+        .into_iter()
+        .flatten()
+        .collect();
+        text.push_str(&format!("boot {:<16} {}\n", boot.boot.name(), stages.join(", ")));
+    }
+    for finding in &report.findings {
+        let (word, note) = match &finding.outcome {
+            Outcome::Passed => ("passed", String::new()),
+            Outcome::Failed { .. } => ("FAILED", String::new()),
+            Outcome::Skipped { reason } => ("skipped", format!("  {}", escaped(reason))),
+        };
+        text.push_str(&format!(
+            "{word:<8} {:<20} {:<16} {:>7}{note}\n",
+            finding.check.as_str(),
+            finding.boot.map_or("-", |boot| boot.name()),
+            seconds(finding.milliseconds),
+        ));
+    }
+    for finding in report.failures() {
+        let Outcome::Failed { expected, observed } = &finding.outcome else { continue };
+        let boot = finding.boot.map(|boot| format!(" ({})", boot.name())).unwrap_or_default();
+        text.push_str(&format!("\n{}{boot}\n", finding.check));
+        text.push_str(&indented("  expected  ", expected));
+        text.push_str(&indented("  observed  ", observed));
+    }
+    if let Some(why) = &report.broken_off {
+        text.push_str(&format!("\nbroken off: {}\n", escaped(why)));
+    }
+    if let Some(end) = &report.console_end {
+        text.push_str("\nthe console's last lines:\n");
+        for line in end.lines() {
+            text.push_str(&format!("  | {}\n", escaped(line)));
+        }
+    }
+    if report.ignored_lines > 0 {
+        text.push_str(&format!(
+            "\n{} lines on the guest's port were not of this run\n",
+            report.ignored_lines
+        ));
+    }
+    text.push_str(&format!(
+        "\n{} in {}; {}\n",
+        tally(report),
+        seconds(report.milliseconds),
+        escaped(&report.accelerator)
+    ));
+    text
+}
+
+fn seconds(milliseconds: u64) -> String {
+    format!("{}.{} s", milliseconds / 1000, milliseconds % 1000 / 100)
+}
+
+/// Lines below one another, behind a label.
+fn indented(label: &str, value: &str) -> String {
+    let width = label.len();
+    let mut text = String::new();
+    let value = if value.is_empty() { "(nothing)" } else { value };
+    for (index, line) in value.lines().enumerate() {
+        let label = if index == 0 { label } else { "" };
+        text.push_str(&format!("{label:width$}{}\n", escaped(line)));
+    }
+    text
+}
+
+/// Keeps what a guest said from moving the cursor.
+fn escaped(text: &str) -> String {
+    text.chars().map(|c| if c.is_control() { c.escape_debug().to_string() } else { c.to_string() }).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::smoke::testing::report;
+
+    #[test]
+    fn a_report_reads_like_this() {
+        let expected = "\
+boot first            kernel at 5.6 s, checks' side at 40.0 s, settled at 41.0 s
+passed   isolation            first              1.5 s
+FAILED   durability           rebooted           0.0 s
+skipped  swap-encrypted       -                  0.0 s  the image has no swap
+
+durability (rebooted)
+  expected  <nonce>
+  observed  nothing
+            at all
+            \\u{1b}[31m
+
+broken off: the guest flooded its console
+
+the console's last lines:
+  | x\\u{1b}y
+
+2 lines on the guest's port were not of this run
+
+1 passed, 1 failed, 1 skipped in 61.0 s; tcg: because
+";
+        assert_eq!(write(&report()), expected);
+    }
+}

@@ -1,0 +1,67 @@
+# The words a check is written in. Each says what was expected and what was seen; the first that is not
+# satisfied ends the check. `$verdict` is the directory where the agent looks, `$phase` the boot this is.
+
+# fail EXPECTED OBSERVED
+fail() {
+    printf '%s' "$1" > "$verdict/expected"
+    printf '%s' "$2" > "$verdict/observed"
+    echo failed > "$verdict/outcome"
+    exit 0
+}
+
+# skip REASON: there is nothing to check on this node.
+skip() {
+    printf '%s' "$1" > "$verdict/observed"
+    echo skipped > "$verdict/outcome"
+    exit 0
+}
+
+# same WHAT EXPECTED OBSERVED
+same() {
+    [ "$2" = "$3" ] || fail "$1: $2" "${3:-nothing}"
+}
+
+# refused WHAT EXPECTED COMMAND...: the command fails, and says so with these words.
+refused() {
+    what=$1 words=$2
+    shift 2
+    if said=$("$@" 2>&1); then
+        fail "$what: $words" "it is allowed: $*"
+    fi
+    case $said in
+        *"$words"*) ;;
+        *) fail "$what: $words" "$said" ;;
+    esac
+}
+
+# eventually SECONDS COMMAND...: tries once a second; the last try's exit code is the result.
+eventually() {
+    tries=$1
+    shift
+    while ! "$@"; do
+        tries=$((tries - 1))
+        [ "$tries" -gt 0 ] || return 1
+        sleep 1
+    done
+}
+
+# remember KEY VALUE: `$KEY` in the checks of later boots.
+remember() {
+    printf '%s=%s ' "$1" "$2" >> "$verdict/kept"
+}
+
+# device_of DIRECTORY: the block device of the file system mounted exactly there, or the word for what is.
+device_of() {
+    source=$(findmnt -nvo SOURCE --mountpoint "$1" | tail -n 1)
+    case $source in
+        /*) readlink -f "$source" ;;
+        *) echo "$source" ;;
+    esac
+}
+
+# as USER GROUP COMMAND...
+as() {
+    user=$1 group=$2
+    shift 2
+    setpriv --reuid "$user" --regid "$group" --clear-groups "$@"
+}
