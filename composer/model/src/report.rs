@@ -1,1 +1,136 @@
-//! What a build and its checks found.
+//! Reports: what was checked, and how it came out. Skips are told, too; nothing is a bare yes or no.
+
+use serde::Serialize;
+
+use crate::digest::Sha256Digest;
+use crate::name::Name;
+
+/// How a check came out.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Outcome {
+    /// What was expected was observed.
+    Passed,
+    /// Something else was observed.
+    Failed {
+        /// What was expected, in words and values.
+        expected: String,
+        /// What was observed instead.
+        observed: String,
+    },
+    /// The check did not run.
+    Skipped {
+        /// Why not.
+        reason: String,
+    },
+}
+
+impl Outcome {
+    /// Whether it failed.
+    #[must_use]
+    pub const fn is_failure(&self) -> bool {
+        matches!(self, Self::Failed { .. })
+    }
+}
+
+/// One of the boots an image goes through.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Boot {
+    /// As it was built.
+    First,
+    /// After a clean reboot.
+    Rebooted,
+    /// After the power was cut.
+    AfterPowerCut,
+}
+
+impl Boot {
+    /// All, in their order.
+    pub const ALL: [Self; 3] = [Self::First, Self::Rebooted, Self::AfterPowerCut];
+
+    /// Its name in check files and reports.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::First => "first",
+            Self::Rebooted => "rebooted",
+            Self::AfterPowerCut => "after-power-cut",
+        }
+    }
+}
+
+/// One run of one check.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Finding {
+    /// The check.
+    pub check: Name,
+    /// The boot it ran in; `None`: it ran in none.
+    pub boot: Option<Boot>,
+    /// How it came out.
+    pub outcome: Outcome,
+    /// How long it took.
+    pub milliseconds: u64,
+}
+
+/// How one boot went.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct BootReport {
+    /// Which boot.
+    pub boot: Boot,
+    /// From power on, or from the request to reboot, to the first words of the kernel, if it said any.
+    pub kernel_milliseconds: Option<u64>,
+    /// To the first word of the guest's side.
+    pub started_milliseconds: Option<u64>,
+    /// To the end of the boot: no job left.
+    pub settled_milliseconds: Option<u64>,
+    /// What the guest says of its own time.
+    pub told: String,
+}
+
+/// How an image came through its smoke.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct SmokeReport {
+    /// The file name of the image.
+    pub image: String,
+    /// What ran the processor: `tcg` or `kvm`, and why.
+    pub accelerator: String,
+    /// The boots, in order.
+    pub boots: Vec<BootReport>,
+    /// The checks, in the order they ran.
+    pub findings: Vec<Finding>,
+    /// What put an end to it before its time: a guest that hung, panicked, flooded.
+    pub broken_off: Option<String>,
+    /// Lines on the guest's port that were not of this run.
+    pub ignored_lines: u64,
+    /// The end of the console, where something failed.
+    pub console_end: Option<String>,
+    /// All of it.
+    pub milliseconds: u64,
+}
+
+impl SmokeReport {
+    /// Whether all is well: it ran to its end and no check failed.
+    #[must_use]
+    pub fn passed(&self) -> bool {
+        self.broken_off.is_none() && !self.findings.iter().any(|finding| finding.outcome.is_failure())
+    }
+
+    /// The findings that failed.
+    pub fn failures(&self) -> impl Iterator<Item = &Finding> {
+        self.findings.iter().filter(|finding| finding.outcome.is_failure())
+    }
+}
+
+/// What came of a build: the image, and everything that was checked about it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct BuildReport {
+    /// The image's file name.
+    pub image: String,
+    /// Its digest.
+    pub sha256: Sha256Digest,
+    /// What reading it back found.
+    pub verify: Vec<Finding>,
+    /// What booting it found; `None`: it was not booted.
+    pub smoke: Option<SmokeReport>,
+}
