@@ -1,1 +1,358 @@
-//! A build, from a project to a verified image.
+//! A build, from a project to a verified image under its final name.
+//!
+//! The plan decides, this module acts: packages into the store, a configured tree into the cache (or
+//! out of it), overlays and payloads over it, the disk into a scratch directory beside the output,
+//! and names only once every check has passed.
+
+mod cache;
+mod inputs;
+mod manifest;
+pub mod plan;
+mod snapshot;
+
+use std::collections::BTreeMap;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use goni_disk::qcow2::{self, Compression, Qcow2Error};
+use goni_disk::tree::FileTree;
+use goni_model::digest::Sha256Digest;
+use goni_model::layout::Role;
+use goni_model::lock::Lock;
+use goni_model::name::Name;
+use goni_model::plan::{Plan, StageId, StageKind};
+use goni_model::recipe::{OutputFormat, Qcow2Compression};
+use goni_model::time::Timestamp;
+use uuid::Uuid;
+
+use crate::failure::{Class, Classify, Failure};
+use crate::host::contents::{self, Contents};
+use crate::host::disk_file::DiskFile;
+use crate::host::files::{self, FileError};
+use crate::host::scratch::Scratch;
+use crate::progress::{Progress, Unit};
+use crate::project::Project;
+use crate::resolve;
+use crate::stages::image::{self, Parts, Written};
+use crate::stages::{overlay, state};
+use crate::workshop::Workshop;
+
+pub use manifest::{Effective, Manifest, OutputFile, PartitionLine};
+
+/// The version of the code that stages are identified by.
+const CODE: &str = env!("CARGO_PKG_VERSION");
+
+/// What is to be built, and from what beside the project.
+#[derive(Debug, Clone)]
+pub struct Order {
+    /// Programs given on the command line, by payload.
+    pub payloads: BTreeMap<Name, PathBuf>,
+    /// Where images go.
+    pub out: PathBuf,
+    /// Build even if what is there is what would be built.
+    pub force: bool,
+}
+
+/// A verified image.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Built {
+    /// The disk itself.
+    pub raw: PathBuf,
+    /// Every file of the output, by name.
+    pub files: BTreeMap<String, OutputFile>,
+    /// The root's hash, if verity protects it.
+    pub root_hash: Option<String>,
+    /// Identifier of the state partition.
+    pub state_uuid: Uuid,
+    /// Payloads for which a stand-in was used.
+    pub stand_ins: Vec<String>,
+    /// Whether it was there already, unchanged.
+    pub unchanged: bool,
+}
+
+/// Why a build did not end in an image.
+#[derive(Debug, thiserror::Error)]
+enum BuildError {
+    #[error("writing the qcow2 image")]
+    Qcow2(#[from] Qcow2Error),
+    #[error("reading back `{path}`")]
+    ReadBack { path: PathBuf, source: io::Error },
+    #[error("writing the manifest")]
+    Manifest(#[from] serde_json::Error),
+    #[error("`{path}` is in the way: it is a {kind}")]
+    InTheWay { path: PathBuf, kind: &'static str },
+}
+
+impl Classify for BuildError {
+    fn class(&self) -> Class {
+        match self {
+            Self::Manifest(_) => Class::Bug,
+            _ => Class::Environment,
+        }
+    }
+
+    fn hint(&self) -> Option<String> {
+        match self {
+            Self::InTheWay { .. } => Some("move it, or name another directory with --out".to_owned()),
+            Self::ReadBack { source, .. } => files::full_disk_hint(source),
+            _ => None,
+        }
+    }
+}
+
+/// Plans a build without doing it.
+///
+/// # Errors
+/// A lock that is stale, inputs that cannot be read, sizes that make no disk.
+pub fn plan(project: &Project, order: &Order, workshop: &Workshop, progress: &dyn Progress) -> Result<Plan, Failure> {
+    let lock = resolve::satisfied_lock(project)?;
+    let inputs = inputs::gather(project, order, workshop, progress)?;
+    Ok(plan::plan(project, &lock, &inputs.listed(), CODE)?)
+}
+
+/// Builds.
+///
+/// # Errors
+/// Anything a stage says; nothing then bears a final name that did not before.
+pub fn build(project: &Project, order: &Order, workshop: &Workshop, progress: &dyn Progress) -> Result<Built, Failure> {
+    let lock = lock_to_build_from(project, workshop, progress)?;
+    let inputs = inputs::gather(project, order, workshop, progress)?;
+    let listed = inputs.listed();
+    let plan = plan::plan(project, &lock, &listed, CODE)?;
+    let program = program()?;
+    // What the whole image depends on: the last stage, and the very program that runs the stages.
+    let build = StageId::of(StageKind::Export, &program, "", plan.id(StageKind::Export), plan.source_date);
+    let names = output_names(project, &plan);
+    check_places(&order.out, &names)?;
+    if !order.force
+        && let Some(built) = unchanged(project, order, &plan, build, &inputs)
+    {
+        progress.end("build", "nothing changed");
+        return Ok(built);
+    }
+    for name in &inputs.stand_ins {
+        progress.warn(&format!("payload `{name}` is a stand-in, not the real program: give --payload {name}=FILE"));
+    }
+    let date = Timestamp::from_seconds(i64::try_from(lock.source_date).unwrap_or(i64::MAX));
+    let configured = cache::configured(&lock, &plan, &program, workshop, progress)?;
+    workshop.interrupt().check()?;
+    let mut contents = Contents::new(configured.directory);
+    let payloads = inputs.payloads(&mut contents);
+    let mut root = configured.tree;
+    overlay::lay(&mut root, &contents, &inputs.overlays, &payloads, date)?;
+    let uuid = |role| image::partition_uuid(&project.recipe, &project.target, role);
+    state::write_tables(&mut root, &plan.layout, uuid, date)?;
+    let state = state::set_apart(&mut root, date)?;
+    files::create_directories(&order.out)?;
+    let scratch = Scratch::create(&order.out, &plan.stem())?;
+    let parts = Parts {
+        recipe: &project.recipe,
+        target: &project.target,
+        layout: &plan.layout,
+        root: &root,
+        state: &state,
+        content: &contents,
+        date,
+    };
+    let made = make(&scratch, &parts, &plan, workshop, progress)?;
+    let manifest = manifest_of(project, &lock, &plan, build, &inputs, &listed, &made);
+    finish(&scratch, &order.out, &plan, &manifest, &made.files)?;
+    Ok(Built {
+        raw: order.out.join(format!("{}.raw", plan.stem())),
+        files: made.files,
+        root_hash: made.written.root_hash,
+        state_uuid: uuid(Role::State),
+        stand_ins: inputs.stand_ins,
+        unchanged: false,
+    })
+}
+
+/// The lock that is there, or a new one where there is none; a stale one is an error.
+fn lock_to_build_from(project: &Project, workshop: &Workshop, progress: &dyn Progress) -> Result<Lock, Failure> {
+    if resolve::read_lock(project)?.is_some() {
+        return resolve::satisfied_lock(project);
+    }
+    let lock = resolve::resolve(project, None, workshop, progress)?;
+    files::replace(&project.lock(), lock.to_string().as_bytes(), 0o644)?;
+    progress.warn(&format!("there was no lock: `{}` is new, keep it with the recipe", project.lock().display()));
+    Ok(lock)
+}
+
+/// The digest of this very program: a stage made by another may differ.
+fn program() -> Result<String, Failure> {
+    let program = Path::new("/proc/self/exe");
+    let inspected = contents::inspect(program).map_err(FileError::io("reading", program))?;
+    Ok(inspected.sha256.to_string())
+}
+
+/// The names of the files of an output.
+fn output_names(project: &Project, plan: &Plan) -> Vec<String> {
+    let stem = plan.stem();
+    let formats = project.recipe.output.formats.iter().map(|format| format!("{stem}.{}", format.name()));
+    // The raw image is always there: it is what is verified and booted.
+    let mut names: Vec<String> = formats.chain([format!("{stem}.raw")]).collect();
+    names.sort();
+    names.dedup();
+    names
+}
+
+/// Refuses to begin where the end cannot be: at a name that is no file.
+fn check_places(out: &Path, names: &[String]) -> Result<(), Failure> {
+    if let Some(kind) = files::other_kind(out, files::Wanted::Directory)? {
+        return Err(BuildError::InTheWay { path: out.to_owned(), kind }.into());
+    }
+    for name in names {
+        let path = out.join(name);
+        if let Some(kind) = files::other_kind(&path, files::Wanted::File)? {
+            return Err(BuildError::InTheWay { path, kind }.into());
+        }
+    }
+    Ok(())
+}
+
+/// The image that is there, if it is exactly what would be built. A file is known by size and by the
+/// manifest, which is written last; `verify` reads the bytes.
+fn unchanged(project: &Project, order: &Order, plan: &Plan, build: StageId, inputs: &inputs::Inputs) -> Option<Built> {
+    let text = files::read_capped(&order.out.join(manifest_name(plan)), 64 << 20).ok()?;
+    let known: manifest::Known = serde_json::from_slice(&text).ok()?;
+    let same = known.build == *build.digest()
+        && known.files.iter().all(|(name, file)| files::size(&order.out.join(name)) == Some(file.size));
+    same.then(|| Built {
+        raw: order.out.join(format!("{}.raw", plan.stem())),
+        files: known.files,
+        root_hash: known.written.root_hash,
+        state_uuid: image::partition_uuid(&project.recipe, &project.target, Role::State),
+        stand_ins: inputs.stand_ins.clone(),
+        unchanged: true,
+    })
+}
+
+fn manifest_name(plan: &Plan) -> String {
+    format!("{}.manifest.json", plan.stem())
+}
+
+/// What `make` leaves in the scratch directory.
+struct Made {
+    written: Written,
+    files: BTreeMap<String, OutputFile>,
+}
+
+/// Writes, verifies and exports, all in the scratch directory.
+fn make(
+    scratch: &Scratch,
+    parts: &Parts<'_>,
+    plan: &Plan,
+    workshop: &Workshop,
+    progress: &dyn Progress,
+) -> Result<Made, Failure> {
+    let raw = scratch.path().join(format!("{}.raw", plan.stem()));
+    let (disk, written) = image::write(&raw, parts, progress)?;
+    workshop.interrupt().check()?;
+    let mut files = BTreeMap::new();
+    progress.begin("export", None, Unit::Bytes);
+    for format in &parts.recipe.output.formats {
+        match format {
+            OutputFormat::Raw => {}
+            OutputFormat::Qcow2 => {
+                let path = scratch.path().join(format!("{}.qcow2", plan.stem()));
+                export_qcow2(&disk, &path, parts.recipe.output.qcow2_compression)?;
+            }
+        }
+    }
+    for name in files::names(scratch.path())? {
+        let path = scratch.path().join(&name);
+        files.insert(name, digest(&path)?);
+    }
+    progress.end("export", &format!("{} files", files.len()));
+    Ok(Made { written, files })
+}
+
+/// Reads a finished file through: what it is called by in SHA256SUMS.
+fn digest(path: &Path) -> Result<OutputFile, Failure> {
+    let inspected = contents::inspect(path).map_err(|source| BuildError::ReadBack { path: path.to_owned(), source })?;
+    Ok(OutputFile { size: inspected.size, sha256: inspected.sha256 })
+}
+
+fn export_qcow2(disk: &DiskFile, path: &Path, compression: Qcow2Compression) -> Result<(), Failure> {
+    let failed = |source| BuildError::ReadBack { path: disk.path().to_owned(), source };
+    let size = disk.size().map_err(failed)?;
+    let mut raw = disk.whole().map_err(failed)?;
+    let extents = disk.extents().map_err(failed)?;
+    // As dense as takes no longer than reading: most of what is in an image is compressed already.
+    let compression = match compression {
+        Qcow2Compression::Zstd => Compression::Zstd(3),
+        Qcow2Compression::Zlib => Compression::Zlib(6),
+    };
+    let mut output = files::create(path)?;
+    qcow2::write(&mut raw, size, &extents, compression, &mut output).map_err(BuildError::Qcow2)?;
+    Ok(())
+}
+
+fn manifest_of<'a>(
+    project: &'a Project,
+    lock: &'a Lock,
+    plan: &'a Plan,
+    build: StageId,
+    inputs: &inputs::Inputs,
+    listed: &'a [plan::Input],
+    made: &'a Made,
+) -> Manifest<'a> {
+    let uuids: BTreeMap<Role, Uuid> = made.written.partitions.iter().copied().collect();
+    let partitions = plan.layout.slots().map(|slot| PartitionLine {
+        role: slot.role,
+        offset: slot.offset.get(),
+        size: slot.size.get(),
+        uuid: uuids.get(&slot.role).map(Uuid::to_string).unwrap_or_default(),
+    });
+    let recipe = project.origins.iter().map(|(key, effective)| {
+        (key.to_string(), Effective { value: effective.value.to_string(), origin: effective.origin.to_string() })
+    });
+    Manifest {
+        schema: 1,
+        name: &plan.name,
+        version: &plan.version,
+        arch: plan.arch.to_string(),
+        target: project.target.name.as_str(),
+        composer: concat!("goni-compose ", env!("CARGO_PKG_VERSION")),
+        source_date: plan.source_date,
+        build,
+        stand_ins: inputs.stand_ins.clone(),
+        files: made.files.clone(),
+        partitions: partitions.collect(),
+        written: &made.written,
+        inputs: listed,
+        recipe: recipe.collect(),
+        packages: &lock.packages,
+    }
+}
+
+/// Gives everything its final name; the manifest, which vouches for the rest, comes last.
+fn finish(
+    scratch: &Scratch,
+    out: &Path,
+    plan: &Plan,
+    manifest: &Manifest<'_>,
+    files: &BTreeMap<String, OutputFile>,
+) -> Result<(), Failure> {
+    let manifest_name = manifest_name(plan);
+    let mut text = serde_json::to_vec_pretty(manifest).map_err(BuildError::Manifest)?;
+    text.push(b'\n');
+    let mut sums: Vec<(String, Sha256Digest)> = files.iter().map(|(name, file)| (name.clone(), file.sha256)).collect();
+    sums.push((manifest_name.clone(), Sha256Digest::of(&text)));
+    sums.sort();
+    let sums: String = sums.iter().map(|(name, sha256)| format!("{sha256}  {name}\n")).collect();
+    files::flush_filesystem(scratch.path())?;
+    for name in files.keys() {
+        files::rename(&scratch.path().join(name), &out.join(name))?;
+    }
+    files::replace(&out.join("SHA256SUMS"), sums.as_bytes(), 0o644)?;
+    files::replace(&out.join(manifest_name), &text, 0o644)?;
+    files::flush_directory(out)?;
+    Ok(())
+}
+
+/// A configured tree and the directory that holds its bytes.
+struct Configured {
+    tree: FileTree,
+    directory: crate::host::walk::Directory,
+}

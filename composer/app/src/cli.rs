@@ -42,7 +42,7 @@ pub fn main() -> ExitCode {
     let terminal = Terminal::new(&arguments.global);
     match panic::catch(|| dispatch(&arguments, &terminal)) {
         None => Class::Bug.exit_code().into(),
-        Some(Ok(())) => ExitCode::SUCCESS,
+        Some(Ok(code)) => code,
         Some(Err(failure)) if failure.error().is::<terminal::Closed>() => ExitCode::SUCCESS,
         Some(Err(failure)) => {
             terminal.complain(&render::failure(&failure, terminal.colors()));
@@ -51,9 +51,10 @@ pub fn main() -> ExitCode {
     }
 }
 
-fn dispatch(arguments: &Arguments, terminal: &Terminal) -> Result<(), Failure> {
+fn dispatch(arguments: &Arguments, terminal: &Terminal) -> Result<ExitCode, Failure> {
     let global = &arguments.global;
-    match &arguments.verb {
+    let done = match &arguments.verb {
+        Verb::Toolbox(arguments) => return toolbox::run(arguments, global, terminal),
         Verb::Check(arguments) => check::run(arguments, terminal),
         Verb::Lock(arguments) => lock::run(arguments, global, terminal),
         Verb::Plan(arguments) => plan::run(arguments, global, terminal),
@@ -63,8 +64,8 @@ fn dispatch(arguments: &Arguments, terminal: &Terminal) -> Result<(), Failure> {
         Verb::Run(arguments) => run::run(arguments, global, terminal),
         Verb::Schema(arguments) => schema::run(arguments, terminal),
         Verb::Completions(arguments) => completions::run(arguments, terminal),
-        Verb::Toolbox(arguments) => toolbox::run(arguments, global, terminal),
-    }
+    };
+    done.map(|()| ExitCode::SUCCESS)
 }
 
 /// A verb whose work this build of the program does not contain.

@@ -2,6 +2,7 @@
 #![allow(clippy::disallowed_methods, reason = "effects live here and nowhere else")]
 pub mod clock;
 pub mod command;
+pub mod contents;
 pub mod disk_file;
 pub mod environment;
 pub mod fetch;
@@ -11,6 +12,7 @@ pub mod mirror;
 pub mod plant;
 pub mod project;
 pub mod sandbox;
+pub mod scratch;
 pub mod store;
 pub mod toolbox;
 pub mod walk;

@@ -3,7 +3,7 @@
 //! The root is the nearest folder above the recipe that has `firmware/` or `overlays/`. Nothing
 //! outside the root is read. Checking is the model's, and pure; files come through [`Files`].
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::path::{Path, PathBuf};
 
@@ -70,10 +70,12 @@ pub struct Project {
     pub target: Target,
     /// Its overlays with those they require, each behind what it requires.
     pub overlays: Vec<LoadedOverlay>,
+    /// By payload, the overlays that stand in where nothing gives its bytes.
+    pub stand_ins: BTreeMap<Name, Vec<LoadedOverlay>>,
 }
 
 /// An overlay and its place.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct LoadedOverlay {
     /// What it declares.
     pub overlay: Overlay,
@@ -213,9 +215,15 @@ impl Loader<'_> {
         for name in &recipe.overlays {
             self.overlay(name, &known, &mut Vec::new(), &mut overlays, &mut faults)?;
         }
+        let mut stand_ins = BTreeMap::new();
+        for (payload, name) in recipe.payloads.iter().filter_map(|(name, it)| Some((name, it.stand_in.as_ref()?))) {
+            let mut with = overlays.clone();
+            self.overlay(name, &known, &mut Vec::new(), &mut with, &mut faults)?;
+            stand_ins.insert(payload.clone(), with.split_off(overlays.len()));
+        }
         match target {
             Some(target) if faults.is_empty() => {
-                Ok(Project { root: self.root.clone(), path, recipe, origins, target, overlays })
+                Ok(Project { root: self.root.clone(), path, recipe, origins, target, overlays, stand_ins })
             }
             _ => Err(faults.into()),
         }

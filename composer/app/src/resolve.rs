@@ -2,57 +2,41 @@
 
 use std::collections::BTreeSet;
 
-use goni_debian::index::Index;
 use goni_debian::release::Freshness;
 use goni_debian::signature::{Keyring, KeyringError};
-use goni_debian::solve::{self, Request, SolveError, Source, Universe, UniverseError};
-use goni_model::lock::{Lock, LockError, LockRequest, ParseLockError, RequestedArchive};
+use goni_model::arch::Arch;
+use goni_model::lock::{Lock, LockRequest, ParseLockError, RequestedArchive};
 use goni_model::time::Timestamp;
 
 use crate::archive::{self, SuiteRequest};
 use crate::failure::{Class, Classify, Failure};
+use crate::host::clock::Clock;
 use crate::host::files;
 use crate::progress::{Progress, Unit};
 use crate::project::Project;
+use crate::stages::fetch::Sources;
 use crate::workshop::Workshop;
 
 /// The name of this stage where progress is told.
 const STAGE: &str = "resolve";
 
-/// The oldest Release file taken, in seconds: half a year. Debian's main suite carries no date of its
-/// own to expire at, and is renewed with each point release, every two or three months.
-const MAX_AGE: u64 = 183 * 86_400;
+/// The largest lock that is read: a thousand times the usual.
+const LARGEST_LOCK: u64 = 64 << 20;
 
-/// How far ahead of this machine's clock a Release file may be, in seconds. Source: apt's Max-FutureTime.
-const FUTURE_SKEW: u64 = 10;
-
-/// The largest index or lock that is read whole.
-const LARGEST_TEXT: u64 = 512 << 20;
-
-/// Why there is no lock.
+/// Why an archive has no keys.
 #[derive(Debug, thiserror::Error)]
-enum ResolveError {
-    #[error("no set of packages satisfies the recipe")]
-    Unsolvable(#[source] SolveError),
-    #[error("reading the keys")]
-    Keys(#[from] KeyringError),
-    #[error("reading the index of `{suite}`")]
-    Index { suite: String, source: goni_debian::index::IndexError },
-    #[error("gathering the packages")]
-    Universe(#[from] UniverseError),
-    #[error("making the lock")]
-    Lock(#[from] LockError),
-    #[error("the recipe's own archives are not built with yet: `{0}`")]
+enum KeysError {
+    #[error("reading the keys of Debian")]
+    Embedded(#[from] KeyringError),
+    #[error("the recipe's archive `{0}`: only Debian's own are resolved")]
     Vendor(String),
 }
 
-impl Classify for ResolveError {
+impl Classify for KeysError {
     fn class(&self) -> Class {
         match self {
-            Self::Unsolvable(_) => Class::Resolution,
-            Self::Keys(_) => Class::Bug,
+            Self::Embedded(_) => Class::Bug,
             Self::Vendor(_) => Class::Recipe,
-            Self::Index { .. } | Self::Universe(_) | Self::Lock(_) => Class::Trust,
         }
     }
 }
@@ -128,11 +112,11 @@ pub fn request(project: &Project) -> LockRequest {
 }
 
 /// The keys that an archive's suites must be signed with.
-fn keys(archive: &str) -> Result<Keyring, ResolveError> {
+fn keys(archive: &str) -> Result<Keyring, KeysError> {
     match archive {
         "debian" => Ok(Keyring::debian()?),
         "debian-security" => Ok(Keyring::debian_security()?),
-        vendor => Err(ResolveError::Vendor(vendor.to_owned())),
+        vendor => Err(KeysError::Vendor(vendor.to_owned())),
     }
 }
 
@@ -147,26 +131,28 @@ pub fn resolve(
     workshop: &Workshop,
     progress: &dyn Progress,
 ) -> Result<Lock, Failure> {
-    let request = request(project);
-    solve_request(project.recipe.name.as_str(), project.target.arch, request, previous, workshop, progress)
+    let (name, arch) = (project.recipe.name.as_str(), project.target.arch);
+    let mirrors = workshop.mirrors()?;
+    let sources = workshop.sources(&mirrors, progress);
+    resolve_request(name, arch, request(project), previous, sources, workshop.clock())
 }
 
-/// Resolves a request; see [`resolve`].
+/// Resolves a request of any name; see [`resolve`].
 ///
 /// # Errors
 /// As there.
-pub fn solve_request(
+pub fn resolve_request(
     name: &str,
-    arch: goni_model::arch::Arch,
+    arch: Arch,
     request: LockRequest,
     previous: Option<&Lock>,
-    workshop: &Workshop,
-    progress: &dyn Progress,
+    sources: Sources<'_>,
+    clock: &dyn Clock,
 ) -> Result<Lock, Failure> {
-    progress.begin(STAGE, None, Unit::Packages);
-    let now = workshop.clock().now();
+    sources.progress.begin(STAGE, None, Unit::Packages);
     let mut suites = Vec::new();
     for archive in &request.archives {
+        let keys = keys(&archive.name)?;
         for suite in &archive.suites {
             let known = previous.and_then(|lock| lock.minimum_date(&archive.name, suite));
             let not_before = known.and_then(|date| i64::try_from(date).ok()).map(Timestamp::from_seconds);
@@ -174,49 +160,14 @@ pub fn solve_request(
                 archive: archive.name.clone(),
                 suite: suite.clone(),
                 components: archive.components.clone(),
-                keys: keys(&archive.name)?,
-                freshness: Freshness { now, max_age: Some(MAX_AGE), not_before, future_skew: FUTURE_SKEW },
+                keys: keys.clone(),
+                freshness: Freshness { not_before, ..Freshness::at(clock.now()) },
             });
         }
     }
-    let mirrors = workshop.mirrors()?;
-    let snapshots = archive::fetch_suites(&suites, arch, workshop.sources(&mirrors, progress))?;
-    let mut texts = Vec::new();
-    for snapshot in &snapshots {
-        for index in &snapshot.indexes {
-            let text = files::read_capped(&index.path, LARGEST_TEXT)?;
-            texts.push((snapshot.locked.archive.as_str(), snapshot.locked.suite.as_str(), text));
-        }
-    }
-    let mut indexes = Vec::new();
-    for (archive, suite, text) in &texts {
-        let index = Index::parse(text, arch)
-            .map_err(|source| ResolveError::Index { suite: (*suite).to_owned(), source })?;
-        indexes.push((*archive, *suite, index));
-    }
-    let sources: Vec<Source<'_, '_>> = indexes
-        .iter()
-        .map(|(archive, suite, index)| Source { archive, suite, index, priority: 0, allow: &[] })
-        .collect();
-    let universe = Universe::new(arch, &sources).map_err(ResolveError::Universe)?;
-    let wish = Request {
-        packages: request.packages.clone(),
-        exclude: request.exclude.clone(),
-        provided: request.provided.clone(),
-        recommends: request.recommends,
-    };
-    let chosen = solve::solve(&universe, &wish).map_err(ResolveError::Unsolvable)?;
-    let source_date = snapshots.iter().map(|snapshot| snapshot.locked.date).max().unwrap_or_default();
-    let lock = Lock {
-        recipe: name.to_owned(),
-        arch,
-        source_date,
-        request,
-        suites: snapshots.iter().map(|snapshot| snapshot.locked.clone()).collect(),
-        packages: chosen.into_iter().map(|chosen| chosen.package).collect(),
-    };
-    let lock = lock.canonical().map_err(ResolveError::Lock)?;
-    progress.end(STAGE, &format!("{} packages of {}", lock.packages.len(), universe.len()));
+    let snapshots = archive::fetch_suites(&suites, arch, sources)?;
+    let lock = archive::resolve(name, arch, request, &snapshots)?;
+    sources.progress.end(STAGE, &format!("{} packages", lock.packages.len()));
     Ok(lock)
 }
 
@@ -226,7 +177,7 @@ pub fn solve_request(
 /// A lock that cannot be read as one.
 pub fn read_lock(project: &Project) -> Result<Option<Lock>, Failure> {
     let path = project.lock();
-    let text = match files::read_text(&path, LARGEST_TEXT) {
+    let text = match files::read_text(&path, LARGEST_LOCK) {
         Ok(text) => text,
         Err(error) if error.is_not_found() => return Ok(None),
         Err(error) => return Err(error.into()),

@@ -3,6 +3,7 @@
 pub mod boot;
 pub mod configure;
 pub mod fetch;
+pub mod image;
 pub mod initrd;
 pub mod overlay;
 pub mod state;

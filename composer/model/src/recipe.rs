@@ -218,6 +218,8 @@ pub struct Payload {
     pub path: ImagePath,
     /// Where its bytes come from.
     pub source: PayloadSource,
+    /// The overlay that is laid where nothing gives the bytes.
+    pub stand_in: Option<Name>,
 }
 
 /// Where the bytes of a payload come from.
@@ -329,6 +331,17 @@ pub enum OutputFormat {
     Raw,
     /// QEMU's copy-on-write format, version 3.
     Qcow2,
+}
+
+impl OutputFormat {
+    /// The ending of its file names, and its word in recipes.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Raw => "raw",
+            Self::Qcow2 => "qcow2",
+        }
+    }
 }
 
 /// How clusters of a qcow2 file are packed.

@@ -29,7 +29,7 @@ pub enum ResolveError {
     },
     /// The suites contradict each other.
     #[error(transparent)]
-    Universe(#[from] UniverseError),
+    Universe(Box<UniverseError>),
     /// No set of packages answers.
     #[error(transparent)]
     Solve(#[from] SolveError),
@@ -89,7 +89,7 @@ pub fn resolve(
             allow: archives.get(suite.locked.archive.as_str()).map_or(&[], |archive| &archive.allow),
         })
         .collect();
-    let universe = Universe::new(arch, &sources)?;
+    let universe = Universe::new(arch, &sources).map_err(|error| ResolveError::Universe(Box::new(error)))?;
     let wished = Request {
         packages: request.packages.clone(),
         exclude: request.exclude.clone(),

@@ -6,6 +6,7 @@ use std::str::FromStr;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use goni_model::name::{InvalidName, Name, Url};
 
+use crate::workshop::Choices;
 use crate::cli::{build, check, completions, lock, plan, run, schema, smoke, toolbox, verify};
 
 /// Turns a recipe into a disk image that boots, and proves it.
@@ -69,6 +70,21 @@ pub struct Global {
     /// Say more
     #[arg(short, long, global = true, help_heading = "Global options")]
     pub verbose: bool,
+}
+
+impl Global {
+    /// What these options choose for work that acts.
+    #[must_use]
+    pub fn choices(&self) -> Choices {
+        let given = |archive: &str| self.mirror.iter().rev().find(|mirror| mirror.archive == archive);
+        let others = self.mirror.iter().filter(|mirror| mirror.archive != "debian");
+        Choices {
+            mirror: given("debian").map(|mirror| mirror.url.to_string()),
+            mirrors: others.map(|mirror| (mirror.archive.clone(), mirror.url.to_string())).collect(),
+            cache: self.cache.clone(),
+            offline: self.offline,
+        }
+    }
 }
 
 /// Whether messages are coloured.

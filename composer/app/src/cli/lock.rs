@@ -4,28 +4,61 @@ use std::path::PathBuf;
 
 use clap::Args;
 
-use crate::cli::Absent;
 use crate::cli::arguments::Global;
 use crate::cli::terminal::Terminal;
 use crate::failure::Failure;
+use crate::host::files;
+use crate::host::project::ProjectFiles;
+use crate::project;
+use crate::resolve;
+use crate::stages;
+use crate::workshop::Workshop;
 
 /// Arguments of `lock`.
 #[derive(Debug, Args)]
 pub struct LockArguments {
     /// The recipe
-    pub recipe: PathBuf,
+    #[arg(required_unless_present = "toolbox")]
+    pub recipe: Option<PathBuf>,
     /// Resolve anew even if the lock satisfies the recipe
     #[arg(long)]
     pub update: bool,
     /// Write nothing; fail if the lock does not satisfy the recipe
     #[arg(long, conflicts_with = "update")]
     pub check: bool,
+    /// Resolve the program's own tools instead, and print their lock
+    #[arg(long, conflicts_with_all = ["recipe", "update", "check"])]
+    pub toolbox: bool,
 }
 
-/// Does it.
+/// Locks.
 ///
 /// # Errors
-/// Always, until the work is part of this program.
-pub fn run(_: &LockArguments, _: &Global, _: &Terminal) -> Result<(), Failure> {
-    Err(Absent("lock").into())
+/// The recipe cannot be loaded or resolved, the lock cannot be written; with `--check`, it is stale.
+pub fn run(arguments: &LockArguments, global: &Global, terminal: &Terminal) -> Result<(), Failure> {
+    let Some(recipe) = &arguments.recipe else {
+        let workshop = Workshop::open(global.choices())?;
+        let mirrors = workshop.mirrors()?;
+        let sources = workshop.sources(&mirrors, terminal.progress());
+        let lock = stages::toolbox::resolve(sources, workshop.clock())?;
+        return terminal.show(lock.to_string());
+    };
+    let intent = format!("locking `{}`", recipe.display());
+    let locked = || -> Result<(), Failure> {
+        let project = project::load(&ProjectFiles, recipe)?;
+        let present = resolve::satisfied_lock(&project);
+        if arguments.check {
+            return present.map(drop);
+        }
+        if let (Ok(lock), false) = (&present, arguments.update) {
+            let count = lock.packages.len();
+            return terminal.show(format!("{}: satisfies the recipe, {count} packages\n", project.lock().display()));
+        }
+        let previous = resolve::read_lock(&project)?;
+        let workshop = Workshop::open(global.choices())?;
+        let lock = resolve::resolve(&project, previous.as_ref(), &workshop, terminal.progress())?;
+        files::replace(&project.lock(), lock.to_string().as_bytes(), 0o644)?;
+        terminal.show(format!("{}: {} packages\n", project.lock().display(), lock.packages.len()))
+    };
+    locked().map_err(|failure| failure.during(intent))
 }

@@ -27,6 +27,18 @@ pub struct Request {
     pub size: Size,
 }
 
+impl Request {
+    /// Asks for an address whose size nobody declares. A recipe's addresses were checked when it was
+    /// read.
+    ///
+    /// # Errors
+    /// Text that is no address.
+    pub fn at_most(url: &str, bytes: u64) -> Result<Self, FetchError> {
+        let url = Url::parse(url).map_err(|error| FetchError::BadUrl { text: url.to_owned(), reason: error.to_string() })?;
+        Ok(Self { url, size: Size::AtMost(bytes) })
+    }
+}
+
 /// What is known of a size before the first byte.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Size {
@@ -146,6 +158,14 @@ pub enum FetchError {
         /// Why not.
         source: io::Error,
     },
+    /// Text that is no address.
+    #[error("`{text}` is no URL: {reason}")]
+    BadUrl {
+        /// The text.
+        text: String,
+        /// What is wrong with it.
+        reason: String,
+    },
     /// Nothing is fetched in this run.
     #[error("`{url}` is not fetched: offline")]
     Offline {
@@ -199,6 +219,7 @@ impl Classify for FetchError {
             | Self::Sink { .. }
             | Self::Offline { .. }
             | Self::Client(_) => Class::Environment,
+            Self::BadUrl { .. } => Class::Recipe,
         }
     }
 

@@ -187,6 +187,68 @@ pub fn rename(from: &Path, to: &Path) -> Result<(), FileError> {
     fs::rename(from, to).map_err(FileError::io("renaming into", to))
 }
 
+/// Creates a file that is not there yet, to read and write it.
+///
+/// # Errors
+/// What creating it raises.
+pub fn create(path: &Path) -> Result<File, FileError> {
+    let created = File::options().read(true).write(true).create_new(true).open(path);
+    created.map_err(FileError::io("creating", path))
+}
+
+/// The size of a regular file; `None` if there is none.
+#[must_use]
+pub fn size(path: &Path) -> Option<u64> {
+    fs::symlink_metadata(path).ok().filter(fs::Metadata::is_file).map(|metadata| metadata.len())
+}
+
+/// The names in a directory, sorted; those that are not text are left out.
+///
+/// # Errors
+/// What reading it raises.
+pub fn names(directory: &Path) -> Result<Vec<String>, FileError> {
+    let io = |error| FileError::io("reading", directory)(error);
+    let mut names = Vec::new();
+    for entry in fs::read_dir(directory).map_err(io)? {
+        names.extend(entry.map_err(io)?.file_name().into_string().ok());
+    }
+    names.sort();
+    Ok(names)
+}
+
+/// What is wanted at a path.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Wanted {
+    /// A regular file.
+    File,
+    /// A directory; a link to one will do.
+    Directory,
+}
+
+/// What is at a path if it is neither what is wanted nor nothing, in words.
+///
+/// # Errors
+/// What asking raises, other than that nothing is there.
+pub fn other_kind(path: &Path, wanted: Wanted) -> Result<Option<&'static str>, FileError> {
+    let metadata = match wanted {
+        Wanted::File => fs::symlink_metadata(path),
+        Wanted::Directory => fs::metadata(path),
+    };
+    let metadata = match metadata {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        metadata => metadata.map_err(FileError::io("inspecting", path))?,
+    };
+    let kind = metadata.file_type();
+    Ok(match wanted {
+        Wanted::File if kind.is_file() => None,
+        Wanted::Directory if kind.is_dir() => None,
+        _ if kind.is_dir() => Some("directory"),
+        _ if kind.is_symlink() => Some("symbolic link"),
+        _ if kind.is_file() => Some("file"),
+        _ => Some("device, socket or pipe"),
+    })
+}
+
 /// The directory a path is in; `.` for a bare name.
 #[must_use]
 pub fn parent(path: &Path) -> &Path {

@@ -81,7 +81,7 @@ mod tests {
             assert_eq!(parse(text).map(display).as_deref(), Some(iso));
         }
         assert_eq!(parse("Sat, 12 Sep 2026 07:55:41 UTC"), Some(1_789_199_741));
-        assert_eq!(display(i64::MIN).len(), display(i64::MIN).len());
+        assert!(display(i64::MIN).ends_with('Z'));
     }
 
     #[test]

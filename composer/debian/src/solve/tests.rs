@@ -69,7 +69,7 @@ fn the_newest_of_all_suites_wins_unless_a_version_is_named() {
     let error =
         answer(&[("trixie", package("app", "1.9", "")), ("sid", other)], &wish(&["app"])).unwrap_err();
     assert!(
-        error.starts_with("package `app` 1.9 is abab") && error.contains("in `trixie` but cdcd"),
+        error.starts_with("package `app=1.9` is abab") && error.contains("in `trixie` but cdcd"),
         "{error}"
     );
 }

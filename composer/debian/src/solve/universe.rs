@@ -51,20 +51,14 @@ pub struct Universe<'a> {
 #[derive(Debug, thiserror::Error)]
 pub enum UniverseError {
     /// Two archives have other bytes under one name.
-    #[error("package `{name}` {version} is {first_sha256} in `{first}` but {second_sha256} in `{second}`")]
+    #[error("package `{package}` is {} in `{}` but {} in `{}`", first.1, first.0, second.1, second.0)]
     Contradiction {
-        /// The package.
-        name: String,
-        /// Its version.
-        version: String,
-        /// One suite.
-        first: String,
-        /// Its digest.
-        first_sha256: Sha256Digest,
-        /// The other suite.
-        second: String,
-        /// Its digest.
-        second_sha256: Sha256Digest,
+        /// Its name and version.
+        package: String,
+        /// One suite, and the digest there.
+        first: Box<(String, Sha256Digest)>,
+        /// The other suite, and the digest there.
+        second: Box<(String, Sha256Digest)>,
     },
     /// A package's Provides is no list of relations.
     #[error("package `{package}`")]
@@ -269,13 +263,11 @@ fn contradictions(candidates: &[Candidate<'_>]) -> Result<(), UniverseError> {
             let other =
                 rest.iter().find(|b| same(&a.package, &b.package) && a.package.sha256 != b.package.sha256);
             if let Some(b) = other {
+                let found = |c: &Candidate<'_>| Box::new((c.suite.to_owned(), c.package.sha256));
                 return Err(UniverseError::Contradiction {
-                    name: a.package.name.to_owned(),
-                    version: a.package.version.as_str().to_owned(),
-                    first: a.suite.to_owned(),
-                    first_sha256: a.package.sha256,
-                    second: b.suite.to_owned(),
-                    second_sha256: b.package.sha256,
+                    package: a.title(),
+                    first: found(a),
+                    second: found(b),
                 });
             }
         }

@@ -50,7 +50,7 @@ pub(super) fn check(doc: &RecipeDoc, known: &Known, checker: &mut Checker) -> Op
     let overlays = checker.list(overlays);
     let debian = debian(doc.debian.as_ref().unwrap_or(&DebianDoc::default()), checker);
     let archives = archives(doc.archive.as_deref().unwrap_or_default(), checker);
-    let payloads = payloads(doc.payload.as_ref().unwrap_or(&BTreeMap::new()), checker);
+    let payloads = payloads(doc.payload.as_ref().unwrap_or(&BTreeMap::new()), known, checker);
     let esp = esp(doc.esp.as_ref().and_then(|esp| esp.size.as_ref()), checker);
     let root = root(doc.root.as_ref().unwrap_or(&RootDoc::default()), checker);
     let swap = swap(doc.swap.as_ref(), checker);
@@ -153,7 +153,7 @@ fn archive_key(doc: &Spanned<KeyDoc>, key: &str, checker: &mut Checker) -> Optio
     Some(ArchiveKey { source: source?, fingerprint: fingerprint? })
 }
 
-fn payloads(docs: &BTreeMap<Text, PayloadDoc>, checker: &mut Checker) -> BTreeMap<Name, Payload> {
+fn payloads(docs: &BTreeMap<Text, PayloadDoc>, known: &Known, checker: &mut Checker) -> BTreeMap<Name, Payload> {
     let mut payloads: BTreeMap<Name, Payload> = BTreeMap::new();
     for (text, doc) in docs {
         let name = checker.parse::<Name>(text);
@@ -163,11 +163,15 @@ fn payloads(docs: &BTreeMap<Text, PayloadDoc>, checker: &mut Checker) -> BTreeMa
             Some(source) => payload_source(source, checker),
             None => Some(PayloadSource::Open),
         };
+        let stand_in = doc.stand_in.as_ref().and_then(|text| {
+            checker.known(text, "overlay", known.overlays.iter().map(String::as_str));
+            checker.parse(text)
+        });
         if let (Some(name), Some(path), Some(source)) = (name, path, source) {
             if let Some((other, _)) = payloads.iter().find(|(_, other)| other.path == path) {
                 checker.fault_at(text, format!("payload `{name}` has the path of `{other}`, `{path}`"));
             }
-            payloads.insert(name, Payload { path, source });
+            payloads.insert(name, Payload { path, source, stand_in });
         }
     }
     payloads

@@ -125,6 +125,9 @@ pub struct PayloadDoc {
     /// Where its bytes come from; without it, the command line's `--payload NAME=FILE` says so.
     #[schemars(with = "Option<SourceDoc>")]
     pub source: Option<Spanned<SourceDoc>>,
+    /// The overlay that is laid where neither the recipe nor the command line gives the program.
+    #[schemars(with = "Option<String>")]
+    pub stand_in: Option<Text>,
 }
 
 /// A file, or an address with a digest.

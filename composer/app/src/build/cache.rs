@@ -1,0 +1,98 @@
+//! The configured tree, out of the cache or new: the part of a build that takes longest and changes
+//! least.
+
+use std::path::Path;
+
+use goni_model::lock::Lock;
+use goni_model::plan::{Plan, StageId, StageKind};
+use goni_model::time::Timestamp;
+
+use crate::build::{Configured, snapshot};
+use crate::failure::{Class, Classify, Failure};
+use crate::host::files::lock::Lock as FileLock;
+use crate::host::files::{self, FileError};
+use crate::host::scratch::Scratch;
+use crate::host::walk::Directory;
+use crate::progress::Progress;
+use crate::stages::configure::configure;
+use crate::stages::fetch::fetch_packages;
+use crate::stages::unpack::{DebFile, unpack};
+use crate::workshop::Workshop;
+
+/// The largest kept tree that is read: a million entries.
+const LARGEST_SNAPSHOT: u64 = 512 << 20;
+
+impl Classify for snapshot::SnapshotError {
+    fn class(&self) -> Class {
+        Class::Environment
+    }
+}
+
+/// The tree of a lock after its maintainer scripts have run.
+///
+/// One tree is kept per image and architecture. A kept tree that cannot be read is made anew.
+///
+/// # Errors
+/// What fetching, unpacking or configuring says.
+pub(super) fn configured(
+    lock: &Lock,
+    plan: &Plan,
+    program: &str,
+    workshop: &Workshop,
+    progress: &dyn Progress,
+) -> Result<Configured, Failure> {
+    let trees = workshop.cache().join("trees");
+    files::create_directories(&trees)?;
+    let kind = format!("{}_{}", plan.name, plan.arch);
+    let _alone = FileLock::exclusive(&trees.join(format!("{kind}.lock")))?;
+    // What the tree depends on, and the very program that made it.
+    let stage = StageId::of(StageKind::Configure, program, "", plan.id(StageKind::Configure), plan.source_date);
+    let name = format!("{kind}_{stage}");
+    let kept = trees.join(&name);
+    match read(&kept) {
+        Ok(Some(configured)) => {
+            progress.end("configure", "kept from an earlier build");
+            return Ok(configured);
+        }
+        Ok(None) => {}
+        Err(failure) => progress.warn(&format!("a kept tree is made anew: {failure:?}")),
+    }
+    for old in files::names(&trees)? {
+        if old.starts_with(&format!("{kind}_")) {
+            files::remove_tree(&trees.join(old))?;
+        }
+    }
+    let scratch = Scratch::create(&trees, &kind)?;
+    let made = make(lock, scratch.path(), workshop, progress)?;
+    files::rename(scratch.path(), &kept)?;
+    drop(scratch.keep());
+    Ok(Configured { directory: open(&kept)?, ..made })
+}
+
+fn open(kept: &Path) -> Result<Directory, Failure> {
+    let root = kept.join("root");
+    Ok(Directory::open(&root).map_err(FileError::io("reading", &root))?)
+}
+
+fn read(kept: &Path) -> Result<Option<Configured>, Failure> {
+    let text = match files::read_capped(&kept.join("tree.json"), LARGEST_SNAPSHOT) {
+        Ok(text) => text,
+        Err(error) if error.is_not_found() => return Ok(None),
+        Err(error) => return Err(error.into()),
+    };
+    Ok(Some(Configured { tree: snapshot::read(&text)?, directory: open(kept)? }))
+}
+
+fn make(lock: &Lock, scratch: &Path, workshop: &Workshop, progress: &dyn Progress) -> Result<Configured, Failure> {
+    let mirrors = workshop.mirrors()?;
+    let packages = fetch_packages(&lock.packages, workshop.sources(&mirrors, progress))?;
+    workshop.interrupt().check()?;
+    let packages: Vec<DebFile> = packages.into_iter().map(|(locked, path)| DebFile { locked, path }).collect();
+    let root = scratch.join("root");
+    let unpacked = unpack(&packages, &scratch.join("blobs"), &root, progress)?;
+    workshop.interrupt().check()?;
+    let date = Timestamp::from_seconds(i64::try_from(lock.source_date).unwrap_or(i64::MAX));
+    let configured = configure(&root, &unpacked.tree, date, workshop.runner(), progress)?;
+    files::replace(&scratch.join("tree.json"), &snapshot::write(&configured.tree)?, 0o600)?;
+    Ok(Configured { tree: configured.tree, directory: configured.contents })
+}

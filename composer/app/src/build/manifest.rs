@@ -1,0 +1,92 @@
+//! The manifest: what an image is made of, beside the image.
+
+use std::collections::BTreeMap;
+
+use goni_model::digest::Sha256Digest;
+use goni_model::layout::Role;
+use goni_model::lock::LockedPackage;
+use goni_model::plan::StageId;
+use serde::{Deserialize, Serialize};
+
+use crate::build::plan::Input;
+use crate::stages::image::Written;
+
+/// What an image is made of.
+#[derive(Debug, Clone, Serialize)]
+pub struct Manifest<'a> {
+    /// The version of this format.
+    pub schema: u32,
+    /// Name of the image.
+    pub name: &'a str,
+    /// Its version.
+    pub version: &'a str,
+    /// Its architecture.
+    pub arch: String,
+    /// Its target.
+    pub target: &'a str,
+    /// The program that made it.
+    pub composer: &'static str,
+    /// The latest time of anything in it, in seconds since 1970.
+    pub source_date: u64,
+    /// What it depends on, digested.
+    pub build: StageId,
+    /// Programs that are stand-ins, not the real thing.
+    pub stand_ins: Vec<String>,
+    /// The files, by name: size and digest.
+    pub files: BTreeMap<String, OutputFile>,
+    /// The partitions, in order of place.
+    pub partitions: Vec<PartitionLine>,
+    /// What was decided by writing.
+    pub written: &'a Written,
+    /// Overlays and payloads, by digest.
+    pub inputs: &'a [Input],
+    /// Every value of the recipe that applies, and where it comes from.
+    pub recipe: BTreeMap<String, Effective>,
+    /// The packages.
+    pub packages: &'a [LockedPackage],
+}
+
+/// A file of the output.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct OutputFile {
+    /// Its size in bytes.
+    pub size: u64,
+    /// Its digest.
+    pub sha256: Sha256Digest,
+}
+
+/// A partition.
+#[derive(Debug, Clone, Serialize)]
+pub struct PartitionLine {
+    /// What it is for.
+    pub role: Role,
+    /// Where it begins, in bytes.
+    pub offset: u64,
+    /// Its size in bytes.
+    pub size: u64,
+    /// Its identifier.
+    pub uuid: String,
+}
+
+/// A value of the recipe.
+#[derive(Debug, Clone, Serialize)]
+pub struct Effective {
+    /// As text.
+    pub value: String,
+    /// File, line and column.
+    pub origin: String,
+}
+
+/// As much of a manifest as says whether an image is still what would be built.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+pub(super) struct Known {
+    pub(super) build: Sha256Digest,
+    pub(super) files: BTreeMap<String, OutputFile>,
+    pub(super) written: KnownWritten,
+}
+
+/// As much of what was written as a smoke test needs.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+pub(super) struct KnownWritten {
+    pub(super) root_hash: Option<String>,
+}

@@ -1,0 +1,93 @@
+//! The plan of a build: a pure function of project, lock and the digests of what is laid in.
+
+use std::collections::BTreeMap;
+
+use goni_model::digest::Sha256Digest;
+use goni_model::layout::{Layout, LayoutError, Role};
+use goni_model::lock::Lock;
+use goni_model::plan::{Plan, PlannedStage, StageId, StageKind};
+use goni_model::size::SectorSize;
+use serde::Serialize;
+
+use crate::failure::{Class, Classify};
+use crate::project::Project;
+use crate::stages::image;
+
+/// What is laid into the tree, as far as a plan needs to know it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Input {
+    /// `overlay` or `payload`.
+    pub kind: &'static str,
+    /// Its name.
+    pub name: String,
+    /// Digest of everything it says and holds.
+    pub sha256: Sha256Digest,
+}
+
+/// Why there is no plan.
+#[derive(Debug, thiserror::Error)]
+pub enum PlanError {
+    /// Sizes that make no disk.
+    #[error("placing the partitions")]
+    Layout(#[from] LayoutError),
+    /// A root too large for a hash tree.
+    #[error("sizing the hash tree of the root")]
+    Verity(#[from] goni_disk::verity::VerityError),
+    /// Values that could not be written down.
+    #[error("writing down the parameters of a stage")]
+    Parameters(#[from] serde_json::Error),
+}
+
+impl Classify for PlanError {
+    fn class(&self) -> Class {
+        match self {
+            Self::Layout(_) | Self::Verity(_) => Class::Recipe,
+            Self::Parameters(_) => Class::Bug,
+        }
+    }
+}
+
+/// Plans a build. `code` is the version of the program's code, which every stage depends on.
+///
+/// # Errors
+/// [`PlanError`].
+pub fn plan(project: &Project, lock: &Lock, inputs: &[Input], code: &str) -> Result<Plan, PlanError> {
+    let (recipe, target) = (&project.recipe, &project.target);
+    let layout = Layout::place(SectorSize::B512, &image::sizes(recipe)?)?;
+    let partitions: BTreeMap<Role, _> = layout
+        .slots()
+        .filter(|slot| !(recipe.root.verity && matches!(slot.role, Role::Root | Role::RootVerity)))
+        .map(|slot| (slot.role, image::partition_uuid(recipe, target, slot.role)))
+        .collect();
+    let overlays: Vec<&str> =
+        inputs.iter().filter(|input| input.kind == "overlay").map(|input| input.name.as_str()).collect();
+    let payloads: Vec<&str> =
+        inputs.iter().filter(|input| input.kind == "payload").map(|input| input.name.as_str()).collect();
+    let packages = serde_json::to_string(&lock.packages)?;
+    let inputs = serde_json::to_string(inputs)?;
+    let disk = serde_json::to_string(&(&recipe.name, &recipe.version, &recipe.root, &recipe.kernel, target, &layout))?;
+    let output = serde_json::to_string(&recipe.output)?;
+    let mut stages: Vec<PlannedStage> = Vec::new();
+    for (kind, parameters, note) in [
+        (StageKind::Fetch, packages.as_str(), format!("{} packages", lock.packages.len())),
+        (StageKind::Unpack, "", String::new()),
+        (StageKind::Configure, "", String::new()),
+        (StageKind::Overlay, &inputs, [overlays, payloads].concat().join(", ")),
+        (StageKind::Image, &disk, format!("{} of {}", recipe.name, target.name)),
+        (StageKind::Verify, "", String::new()),
+        (StageKind::Export, &output, recipe.output.formats.iter().map(|format| format.name()).collect::<Vec<_>>().join(", ")),
+    ] {
+        let before = stages.last().map(|stage| stage.id);
+        let id = StageId::of(kind, code, parameters, before, lock.source_date);
+        stages.push(PlannedStage { kind, id, note });
+    }
+    Ok(Plan {
+        name: recipe.name.to_string(),
+        version: recipe.version.to_string(),
+        arch: target.arch,
+        source_date: lock.source_date,
+        stages,
+        layout,
+        partitions,
+    })
+}

@@ -1,0 +1,78 @@
+//! The bytes behind a finished tree: the configured directory, and files taken in from elsewhere.
+
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::io::{self, Read};
+use std::path::{Path, PathBuf};
+
+use goni_disk::tree::{Content, ContentKey, ContentSource};
+use goni_model::digest::Sha256Digest;
+use sha2::{Digest as _, Sha256};
+
+use crate::host::walk::Directory;
+
+/// What sets the keys of files from elsewhere apart: no path in a directory holds a NUL.
+const ELSEWHERE: &[u8] = b"\0file\0";
+
+/// A directory and single files, as one source of bytes.
+#[derive(Debug)]
+pub struct Contents {
+    directory: Directory,
+    files: BTreeMap<ContentKey, PathBuf>,
+}
+
+/// A file that was read through once.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Inspected {
+    /// Its digest.
+    pub sha256: Sha256Digest,
+    /// Its size in bytes.
+    pub size: u64,
+    /// Its first bytes, 64 at most: what tells a program's format.
+    pub head: Vec<u8>,
+}
+
+/// Reads a file through, without keeping it.
+///
+/// # Errors
+/// What reading raises; a directory is `IsADirectory`.
+pub fn inspect(path: &Path) -> io::Result<Inspected> {
+    let mut file = File::open(path)?;
+    let mut hasher = Sha256::new();
+    let (mut size, mut head, mut buffer) = (0, Vec::new(), vec![0; 1 << 16]);
+    loop {
+        let read = file.read(&mut buffer)?;
+        if read == 0 {
+            return Ok(Inspected { sha256: Sha256Digest::finish(hasher), size, head });
+        }
+        if size == 0 {
+            head.extend_from_slice(&buffer[..read.min(64)]);
+        }
+        hasher.update(&buffer[..read]);
+        size += goni_model::number::to_u64(read);
+    }
+}
+
+impl Contents {
+    /// The bytes of a directory.
+    #[must_use]
+    pub const fn new(directory: Directory) -> Self {
+        Self { directory, files: BTreeMap::new() }
+    }
+
+    /// Adds a file; returns what names its bytes. Reading it later fails if it is no longer that long.
+    pub fn add(&mut self, path: &Path, inspected: &Inspected) -> Content {
+        let key = ContentKey::new([ELSEWHERE, inspected.sha256.to_string().as_bytes()].concat());
+        self.files.insert(key.clone(), path.to_owned());
+        Content::Stored { key, size: inspected.size }
+    }
+}
+
+impl ContentSource for Contents {
+    fn open(&self, key: &ContentKey) -> io::Result<Box<dyn Read + Send + '_>> {
+        match self.files.get(key) {
+            Some(path) => Ok(Box::new(File::open(path)?)),
+            None => self.directory.open(key),
+        }
+    }
+}
