@@ -46,8 +46,10 @@ pub(super) fn inspect(evidence: &Evidence<'_>) -> Verdict {
             return Err(Objection::differs(format!("`{path}` is a PE file"), problem));
         }
     }
-    let (path, program) =
-        esp.programs(IMAGES).next().ok_or_else(|| Objection::unseen("there is no kernel image"))?;
+    let images: Vec<_> = esp.programs(IMAGES).collect();
+    let [(path, program)] = images[..] else {
+        return Err(Objection::unseen(format!("there are {} kernel images, not one", images.len())));
+    };
     let missing = SECTIONS.into_iter().filter(|name| program.image.section(name).is_none());
     none(&format!("`{path}` has {}", SECTIONS.join(", ")), missing.map(|name| format!("no {name}")))?;
     if let Some(arch) = evidence.arch {
@@ -87,6 +89,11 @@ fn inspect_command_line(evidence: &Evidence<'_>, line: &str) -> Verdict {
             _ => return Err(Objection::differs("`roothash=` once", format!("{} times", hashes.len()))),
         };
         none("no `root=` beside `roothash=`", values("root").into_iter().map(str::to_owned))?;
+        // That the tree leads up to what names the partitions is for the check of the tree to say.
+        let names = |role, guid| evidence.partition(role).is_some_and(|partition| partition.guid == guid);
+        if names(Role::Root, hash.root_uuid()) && names(Role::RootVerity, hash.verity_uuid()) {
+            return Ok(());
+        }
         return equal("roothash=", evidence.root_hash.aid()?, &hash);
     }
     let root =
