@@ -104,12 +104,7 @@ impl Classify for BuildError {
 ///
 /// # Errors
 /// A lock that is stale, inputs that cannot be read, sizes that make no disk.
-pub fn plan(
-    project: &Project,
-    order: &Order,
-    workshop: &Workshop,
-    progress: &dyn Progress,
-) -> Result<Plan, Failure> {
+pub fn plan(project: &Project, order: &Order, workshop: &Workshop, progress: &dyn Progress) -> Result<Plan, Failure> {
     let lock = resolve::satisfied_lock(project)?;
     let inputs = inputs::gather(project, order, workshop, progress)?;
     Ok(plan::plan(project, &lock, &inputs.listed(), CODE)?)
@@ -119,12 +114,7 @@ pub fn plan(
 ///
 /// # Errors
 /// Anything a stage says; nothing then bears a final name that did not before.
-pub fn build(
-    project: &Project,
-    order: &Order,
-    workshop: &Workshop,
-    progress: &dyn Progress,
-) -> Result<Built, Failure> {
+pub fn build(project: &Project, order: &Order, workshop: &Workshop, progress: &dyn Progress) -> Result<Built, Failure> {
     let lock = lock_to_build_from(project, workshop, progress)?;
     let inputs = inputs::gather(project, order, workshop, progress)?;
     let listed = inputs.listed();
@@ -141,9 +131,7 @@ pub fn build(
         return Ok(built);
     }
     for name in &inputs.stand_ins {
-        progress.warn(&format!(
-            "payload `{name}` is a stand-in, not the real program: give --payload {name}=FILE"
-        ));
+        progress.warn(&format!("payload `{name}` is a stand-in, not the real program: give --payload {name}=FILE"));
     }
     let date = Timestamp::from_seconds(i64::try_from(lock.source_date).unwrap_or(i64::MAX));
     let configured = cache::configured(&lock, &plan, &program, workshop, progress)?;
@@ -180,18 +168,13 @@ pub fn build(
 }
 
 /// The lock that is there, or a new one where there is none; a stale one is an error.
-fn lock_to_build_from(
-    project: &Project,
-    workshop: &Workshop,
-    progress: &dyn Progress,
-) -> Result<Lock, Failure> {
+fn lock_to_build_from(project: &Project, workshop: &Workshop, progress: &dyn Progress) -> Result<Lock, Failure> {
     if resolve::read_lock(project)?.is_some() {
         return resolve::satisfied_lock(project);
     }
     let lock = resolve::resolve(project, None, workshop, progress)?;
     files::replace(&project.lock(), lock.to_string().as_bytes(), 0o644)?;
-    progress
-        .warn(&format!("there was no lock: `{}` is new, keep it with the recipe", project.lock().display()));
+    progress.warn(&format!("there was no lock: `{}` is new, keep it with the recipe", project.lock().display()));
     Ok(lock)
 }
 
@@ -229,13 +212,7 @@ fn check_places(out: &Path, names: &[String]) -> Result<(), Failure> {
 
 /// The image that is there, if it is exactly what would be built. A file is known by size and by the
 /// manifest, which is written last; `verify` reads the bytes.
-fn unchanged(
-    project: &Project,
-    order: &Order,
-    plan: &Plan,
-    build: StageId,
-    inputs: &inputs::Inputs,
-) -> Option<Built> {
+fn unchanged(project: &Project, order: &Order, plan: &Plan, build: StageId, inputs: &inputs::Inputs) -> Option<Built> {
     let text = files::read_capped(&order.out.join(manifest_name(plan)), 64 << 20).ok()?;
     let known: manifest::Known = serde_json::from_slice(&text).ok()?;
     let same = known.build == *build.digest()
@@ -292,8 +269,7 @@ fn make(
 
 /// Reads a finished file through: what it is called by in SHA256SUMS.
 fn digest(path: &Path) -> Result<OutputFile, Failure> {
-    let inspected =
-        contents::inspect(path).map_err(|source| BuildError::ReadBack { path: path.to_owned(), source })?;
+    let inspected = contents::inspect(path).map_err(|source| BuildError::ReadBack { path: path.to_owned(), source })?;
     Ok(OutputFile { size: inspected.size, sha256: inspected.sha256 })
 }
 
@@ -329,10 +305,7 @@ fn manifest_of<'a>(
         uuid: uuids.get(&slot.role).map(Uuid::to_string).unwrap_or_default(),
     });
     let recipe = project.origins.iter().map(|(key, effective)| {
-        (
-            key.to_string(),
-            Effective { value: effective.value.to_string(), origin: effective.origin.to_string() },
-        )
+        (key.to_string(), Effective { value: effective.value.to_string(), origin: effective.origin.to_string() })
     });
     Manifest {
         schema: 1,
@@ -364,8 +337,7 @@ fn finish(
     let manifest_name = manifest_name(plan);
     let mut text = serde_json::to_vec_pretty(manifest).map_err(BuildError::Manifest)?;
     text.push(b'\n');
-    let mut sums: Vec<(String, Sha256Digest)> =
-        files.iter().map(|(name, file)| (name.clone(), file.sha256)).collect();
+    let mut sums: Vec<(String, Sha256Digest)> = files.iter().map(|(name, file)| (name.clone(), file.sha256)).collect();
     sums.push((manifest_name.clone(), Sha256Digest::of(&text)));
     sums.sort();
     let sums: String = sums.iter().map(|(name, sha256)| format!("{sha256}  {name}\n")).collect();

@@ -46,8 +46,7 @@ pub(super) fn configured(
     let kind = format!("{}_{}", plan.name, plan.arch);
     let _alone = FileLock::exclusive(&trees.join(format!("{kind}.lock")))?;
     // What the tree depends on, and the very program that made it.
-    let stage =
-        StageId::of(StageKind::Configure, program, "", plan.id(StageKind::Configure), plan.source_date);
+    let stage = StageId::of(StageKind::Configure, program, "", plan.id(StageKind::Configure), plan.source_date);
     let name = format!("{kind}_{stage}");
     let kept = trees.join(&name);
     match read(&kept) {
@@ -84,17 +83,11 @@ fn read(kept: &Path) -> Result<Option<Configured>, Failure> {
     Ok(Some(Configured { tree: snapshot::read(&text)?, directory: open(kept)? }))
 }
 
-fn make(
-    lock: &Lock,
-    scratch: &Path,
-    workshop: &Workshop,
-    progress: &dyn Progress,
-) -> Result<Configured, Failure> {
+fn make(lock: &Lock, scratch: &Path, workshop: &Workshop, progress: &dyn Progress) -> Result<Configured, Failure> {
     let mirrors = workshop.mirrors()?;
     let packages = fetch_packages(&lock.packages, workshop.sources(&mirrors, progress))?;
     workshop.interrupt().check()?;
-    let packages: Vec<DebFile> =
-        packages.into_iter().map(|(locked, path)| DebFile { locked, path }).collect();
+    let packages: Vec<DebFile> = packages.into_iter().map(|(locked, path)| DebFile { locked, path }).collect();
     let root = scratch.join("root");
     let unpacked = unpack(&packages, &scratch.join("blobs"), &root, progress)?;
     workshop.interrupt().check()?;
