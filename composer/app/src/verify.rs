@@ -119,7 +119,7 @@ impl Classify for VerifyError {
         match self {
             Self::Io { .. } => None,
             Self::Format { path, format: "qcow2" } => Some(format!(
-                "make it raw first: goni-compose toolbox -- qemu-img convert -O raw {path} {path}.raw"
+                "make it raw first: goni-compose toolbox qemu-img convert -O raw {path} {path}.raw"
             )),
             Self::Format { .. } => Some("decompress it first".to_owned()),
         }

@@ -101,3 +101,28 @@ fn json(image: &Path, findings: &Findings) -> String {
     text.push('\n');
     text
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_failed_is_shown_with_what_was_expected() {
+        let finding = |check: &str, outcome| Finding {
+            check: check.parse().unwrap(),
+            boot: None,
+            outcome,
+            milliseconds: 7,
+        };
+        let failed = Outcome::Failed { expected: "zeros".to_owned(), observed: "a one".to_owned() };
+        let findings = [
+            finding("esp", Outcome::Passed),
+            finding("swap-empty", failed),
+            finding("verity", Outcome::Skipped { reason: "there is none".to_owned() }),
+        ];
+        let expected = "passed   esp             7 ms\n\
+            FAILED   swap-empty\n           expected: zeros\n           observed: a one\n\
+            skipped  verity      there is none\n";
+        assert_eq!(text(&findings), expected);
+    }
+}

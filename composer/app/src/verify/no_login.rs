@@ -7,6 +7,9 @@ use super::objection::{Objection, Verdict, none};
 /// What a field of `/etc/shadow` may hold: nothing that any password hashes to.
 const LOCKED: [&str; 3] = ["*", "!", "!*"];
 
+/// What stands in `/etc/passwd` for a password that is in `/etc/shadow`.
+const SHADOWED: &str = "x";
+
 /// Programs that let somebody in from elsewhere.
 const DOORS: [&str; 4] = ["usr/sbin/sshd", "usr/sbin/dropbear", "usr/sbin/in.telnetd", "usr/sbin/telnetd"];
 
@@ -16,25 +19,30 @@ const TERMINALS: &str = "etc/systemd/system/getty.target.wants";
 pub(super) fn inspect(evidence: &Evidence<'_>) -> Verdict {
     let root = evidence.root.aid()?;
     let accounts = Accounts::read(root)?;
-    let shown = accounts.users.iter().filter(|user| user.password != "x");
-    none(
-        "`x` for every password in `/etc/passwd`",
-        shown.map(|user| format!("`{}` has another", user.name)),
-    )?;
-    inspect_shadow(&root.text("etc/shadow")?, &accounts.users)?;
+    let open = accounts.users.iter().filter(|user| user.password != SHADOWED && !is_locked(&user.password));
+    none("no password in `/etc/passwd`", open.map(|user| format!("`{}` has one, or needs none", user.name)))?;
+    let shadowed: Vec<&Account> = accounts.users.iter().filter(|user| user.password == SHADOWED).collect();
+    if !shadowed.is_empty() || root.node("etc/shadow").is_some() {
+        inspect_shadow(&root.text("etc/shadow")?, &shadowed)?;
+    }
     inspect_group_shadow(root)?;
     let doors = DOORS.into_iter().filter(|door| root.node(door).is_some());
     none("no way in from the network", doors.map(|door| format!("`/{door}`")))?;
     none("no login at a terminal", root.below(TERMINALS).map(|(path, _)| format!("`{path}`")))
 }
 
-fn inspect_shadow(shadow: &str, users: &[Account]) -> Verdict {
+/// Whether nothing that anybody types is this password.
+fn is_locked(hash: &str) -> bool {
+    LOCKED.contains(&hash)
+}
+
+fn inspect_shadow(shadow: &str, users: &[&Account]) -> Verdict {
     let mut locked = Vec::new();
     let mut open = Vec::new();
     for line in shadow.lines() {
         let mut fields = line.split(':');
         match (fields.next(), fields.next()) {
-            (Some(name), Some(hash)) if LOCKED.contains(&hash) => locked.push(name),
+            (Some(name), Some(hash)) if is_locked(hash) => locked.push(name),
             (Some(name), Some("")) => open.push(format!("`{name}` needs none")),
             (Some(name), Some(_)) => open.push(format!("`{name}` has one")),
             _ => return Err(Objection::differs("lines of shadow(5)", line)),
@@ -51,7 +59,7 @@ fn inspect_group_shadow(root: &Root<'_>) -> Verdict {
     let text = String::from_utf8_lossy(&bytes);
     let open = text.lines().filter(|line| {
         let hash = line.split(':').nth(1).unwrap_or_default();
-        !hash.is_empty() && !LOCKED.contains(&hash)
+        !hash.is_empty() && !is_locked(hash)
     });
     none(
         "no password in `/etc/gshadow`",

@@ -34,9 +34,7 @@ pub(super) const NOISE: usize = 300_000;
 pub(super) enum Breakage {
     /// None.
     Nothing,
-    /// To the root, before state is set apart from it.
-    Tree(fn(&mut FileTree)),
-    /// To the root, after the mount tables were written and state set apart.
+    /// To the root, finished.
     Root(fn(&mut FileTree)),
     /// To the state.
     State(fn(&mut FileTree)),
@@ -68,9 +66,6 @@ pub(super) fn build(directory: &Path, breakage: Breakage) -> Sample {
     let disk = DiskFile::create(&file, layout.disk_size).unwrap();
 
     let mut root = root();
-    if let Breakage::Tree(change) = breakage {
-        change(&mut root);
-    }
     state::write_tables(&mut root, &layout, partition_uuid, DATE).unwrap();
     let mut state = state::set_apart(&mut root, DATE).unwrap();
     match breakage {
@@ -252,7 +247,7 @@ fn root() -> FileTree {
 }
 
 const PASSWD: &str = "root:x:0:0:root:/root:/usr/sbin/nologin\n\
-    nobody:x:65534:65534:nobody:/nonexistent:/usr/sbin/nologin\n\
+    nobody:*:65534:65534:nobody:/nonexistent:/usr/sbin/nologin\n\
     goni:x:700:700:goni service:/var/lib/goni:/usr/sbin/nologin\n";
 const GROUP: &str = "root:x:0:\nsystemd-journal:x:999:\ngoni:x:700:\nrender:x:105:goni\nnogroup:x:65534:\n";
 const SHADOW: &str = "root:*:20000:0:99999:7:::\nnobody:*:20000:0:99999:7:::\ngoni:!*:20000::::::\n";
@@ -357,6 +352,14 @@ pub(super) fn write_at(disk: &DiskFile, offset: u64, bytes: &[u8]) {
     let mut whole = disk.whole().unwrap();
     whole.seek(SeekFrom::Start(offset)).unwrap();
     whole.write_all(bytes).unwrap();
+}
+
+/// A byte of the disk.
+pub(super) fn byte(disk: &DiskFile, offset: u64) -> u8 {
+    let mut window = disk.window(ByteCount::new(offset), ByteCount::new(1));
+    let mut byte = [0];
+    window.read_exact(&mut byte).unwrap();
+    byte[0]
 }
 
 /// So many bytes of the end of the disk.

@@ -9,9 +9,10 @@ use goni_model::layout::Role;
 use goni_model::report::{Finding, Outcome};
 use uuid::Uuid;
 
+use super::evidence::Evidence;
 use super::sample::{
-    Breakage, IMAGE, RELEASE, Sample, add, build, chmod, directory, edit, flip, kernel_image, link, metadata,
-    own, path, place_of_noise, put, stub, tail, write_at,
+    Breakage, IMAGE, RELEASE, Sample, add, build, byte, chmod, directory, edit, flip, kernel_image, link,
+    metadata, own, path, place_of_noise, put, stub, tail, write_at,
 };
 use super::{CHECKS, Expectations, Findings, VerifyError, inspect};
 use crate::progress::Silent;
@@ -123,13 +124,14 @@ const BREAKAGES: &[(&str, Breakage, &str, &str)] = &[
     ("the builder's name", Breakage::Root(|root| add(root, "etc/hosts", 0o644, b"127.0.1.1 buildhost.example\n")), "identity", "buildhost"),
     ("a password", Breakage::Root(|root| edit(root, "etc/shadow", "root:*", "root:$y$j9T$salt$hash")), "no-login", "`root` has one"),
     ("no password at all", Breakage::Root(|root| edit(root, "etc/shadow", "goni:!*", "goni:")), "no-login", "`goni` needs none"),
-    ("a password for all to see", Breakage::Root(|root| edit(root, "etc/passwd", "root:x", "root:")), "no-login", "`root`"),
-    ("a user without shadow", Breakage::Root(|root| edit(root, "etc/shadow", "nobody:*:20000:0:99999:7:::\n", "")), "no-login", "`nobody`"),
+    ("a password for all to see", Breakage::Root(|root| edit(root, "etc/passwd", "root:x", "root:")), "no-login", "`root` has one, or needs none"),
+    ("a password beside the shadow", Breakage::Root(|root| edit(root, "etc/passwd", "nobody:*", "nobody:$y$j9T$x$y")), "no-login", "`nobody` has one, or needs none"),
+    ("a user without shadow", Breakage::Root(|root| edit(root, "etc/shadow", "goni:!*:20000::::::\n", "")), "no-login", "none for `goni`"),
     ("a password of a group", Breakage::Root(|root| edit(root, "etc/gshadow", "goni:!", "goni:$y$j9T")), "no-login", "`goni` has one"),
     ("a way in", Breakage::Root(|root| add(root, "usr/sbin/sshd", 0o755, b"x")), "no-login", "/usr/sbin/sshd"),
     ("a login at a terminal", Breakage::Root(|root| link(root, "etc/systemd/system/getty.target.wants/getty@tty1.service", "/x")), "no-login", "getty@tty1"),
     ("a second superuser", Breakage::Root(|root| {
-        edit(root, "etc/passwd", "nobody:x:65534:65534", "nobody:x:0:65534");
+        edit(root, "etc/passwd", "nobody:*:65534:65534", "nobody:*:0:65534");
     }), "accounts", "0: root, nobody"),
     ("somebody else in the group goni", Breakage::Root(|root| edit(root, "etc/group", "goni:x:700:", "goni:x:700:nobody")), "accounts", "`nobody`"),
     ("a service that does not start", Breakage::Root(|root| { root.remove(&path("etc/systemd/system/multi-user.target.wants/goni-http.service")).unwrap(); }), "boot-units", "it is not"),
@@ -220,4 +222,32 @@ fn an_image_of_another_format_is_told_from_a_broken_one() {
     let qcow2 = Breakage::Disk(|disk, _| write_at(disk, 0, b"QFI\xfb"));
     let error = verified(qcow2).map(|_| ()).unwrap_err();
     assert!(matches!(error, VerifyError::Format { format: "qcow2", .. }), "{error}");
+}
+
+#[test]
+fn damage_to_what_describes_a_file_system_is_no_panic() {
+    let scratch = tempfile::tempdir().unwrap();
+    let sample = build(scratch.path(), Breakage::Nothing);
+    let at = |role: Role, offset: u64| sample.layout.slot(role).unwrap().offset.get() + offset;
+    let places = [
+        (512, 92),
+        (at(Role::Esp, 0), 96),
+        (at(Role::Esp, 512), 8),
+        (at(Role::Esp, 512 + 484), 16),
+        (at(Role::Esp, 32 * 512), 32),
+        (at(Role::Root, 1024), 128),
+        (at(Role::RootVerity, 0), 120),
+        (at(Role::State, 1024), 256),
+        (at(Role::State, 4096), 64),
+    ];
+    for (start, length) in places {
+        for offset in start..start + length {
+            for value in [0, 0x7F, 0xFF] {
+                let before = byte(&sample.disk, offset);
+                write_at(&sample.disk, offset, &[value]);
+                drop(Evidence::gather(&sample.disk, BUILDER).unwrap());
+                write_at(&sample.disk, offset, &[before]);
+            }
+        }
+    }
 }
