@@ -224,6 +224,15 @@ fn an_image_of_another_format_is_told_from_a_broken_one() {
     assert!(matches!(error, VerifyError::Format { format: "qcow2", .. }), "{error}");
 }
 
+/// Where the root directory of the EFI system partition is: in the first cluster.
+fn root_directory(sample: &Sample) -> u64 {
+    let start = sample.layout.slot(Role::Esp).unwrap().offset.get();
+    let field = |offset: u64, length: u64| {
+        (0..length).rev().fold(0, |value, at| value << 8 | u64::from(byte(&sample.disk, start + offset + at)))
+    };
+    start + (field(14, 2) + 2 * field(36, 4)) * 512
+}
+
 #[test]
 fn damage_to_what_describes_a_file_system_is_no_panic() {
     let scratch = tempfile::tempdir().unwrap();
@@ -234,7 +243,9 @@ fn damage_to_what_describes_a_file_system_is_no_panic() {
         (at(Role::Esp, 0), 96),
         (at(Role::Esp, 512), 8),
         (at(Role::Esp, 512 + 484), 16),
-        (at(Role::Esp, 32 * 512), 32),
+        // The first entries of the table, then the root directory: where it is, the boot sector says.
+        (at(Role::Esp, u64::from(byte(&sample.disk, at(Role::Esp, 14))) * 512), 32),
+        (root_directory(&sample), 256),
         (at(Role::Root, 1024), 128),
         (at(Role::RootVerity, 0), 120),
         (at(Role::State, 1024), 256),

@@ -1,12 +1,15 @@
 //! The EFI system partition, as `fatfs` reads it.
 
+mod chains;
+
 use std::collections::BTreeMap;
-use std::io::{self, Read as _};
+use std::io::{self, Read as _, Seek as _, SeekFrom};
 
 use fatfs::{Dir, FatType, FileSystem, FsOptions};
 use goni_disk::uki::{self, Image};
 
 use crate::host::disk_file::Window;
+use chains::Geometry;
 
 /// Deepest directory, and most files, that are looked at.
 const DEPTH_LIMIT: usize = 8;
@@ -52,6 +55,12 @@ pub(in crate::verify) enum SystemPartitionError {
     /// It is an older FAT, which firmware need not read.
     #[error("the file system is {0}, not FAT32")]
     Kind(&'static str),
+    /// A boot sector that `fatfs` would compute nonsense from.
+    #[error("corrupt boot sector: {0}")]
+    BootSector(&'static str),
+    /// Clusters that `fatfs` would be lost among.
+    #[error("corrupt file allocation table: {0}")]
+    Chains(&'static str),
     /// Directories within themselves, or very many files.
     #[error("there are over {FILES_LIMIT} files, or directories over {DEPTH_LIMIT} deep")]
     TooMany,
@@ -59,7 +68,10 @@ pub(in crate::verify) enum SystemPartitionError {
 
 impl SystemPartition {
     /// Reads everything that is small, and the headers of programs.
-    pub(super) fn read(window: Window<'_>) -> Result<Self, SystemPartitionError> {
+    pub(super) fn read(mut window: Window<'_>) -> Result<Self, SystemPartitionError> {
+        let geometry = read_boot_sector(&mut window)?;
+        chains::check(&mut window, &geometry)?;
+        window.seek(SeekFrom::Start(0))?;
         let file_system = FileSystem::new(window, FsOptions::new().update_accessed_date(false))?;
         match file_system.fat_type() {
             FatType::Fat32 => {}
@@ -81,6 +93,55 @@ impl SystemPartition {
             _ => None,
         })
     }
+}
+
+/// Reads and checks what `fatfs` takes for granted, and that the spare boot sector is the same.
+///
+/// Source: Microsoft FAT Specification, version 1.03, section 3.
+fn read_boot_sector(window: &mut Window<'_>) -> Result<Geometry, SystemPartitionError> {
+    let mut sector = [0; 512];
+    let end = window.seek(SeekFrom::End(0))?;
+    window.seek(SeekFrom::Start(0))?;
+    window.read_exact(&mut sector)?;
+    let byte = |offset: usize| u64::from(sector[offset]);
+    let word = |offset: usize| byte(offset) | byte(offset + 1) << 8;
+    let double = |offset: usize| word(offset) | word(offset + 2) << 16;
+    let (sector_size, cluster, reserved, tables) = (word(11), byte(13), word(14), byte(16));
+    let (sectors, table, root, spare) = (double(32), double(36), double(44), word(50));
+    // Every factor is below 2^32 or below 2^8, so nothing here overflows.
+    let data = reserved + tables * table;
+    let problems = [
+        (word(510) != 0xAA55, "no signature"),
+        (sector_size != 512 && sector_size != 4096, "sectors of neither 512 nor 4096 bytes"),
+        (!cluster.is_power_of_two(), "clusters that are no power of two sectors"),
+        (word(17) != 0 || word(19) != 0 || word(22) != 0, "fields of an older FAT"),
+        (tables != 2, "other than two tables"),
+        (sectors.saturating_mul(sector_size) > end, "more sectors than the partition"),
+        (data >= sectors, "tables larger than the file system"),
+        (word(48) == 0 || word(48) >= reserved, "no place for FSInfo"),
+        (spare == 0 || spare >= reserved, "no place for the spare boot sector"),
+    ];
+    if let Some((_, problem)) = problems.into_iter().find(|(found, _)| *found) {
+        return Err(SystemPartitionError::BootSector(problem));
+    }
+    let clusters = (sectors - data) / cluster;
+    if !(2..clusters + 2).contains(&root) || (clusters + 2) * 4 > table * sector_size {
+        return Err(SystemPartitionError::BootSector("tables or root directory that do not fit"));
+    }
+    let mut copy = [0; 512];
+    window.seek(SeekFrom::Start(spare * sector_size))?;
+    window.read_exact(&mut copy)?;
+    if copy != sector {
+        return Err(SystemPartitionError::BootSector("the spare one differs"));
+    }
+    Ok(Geometry {
+        table: reserved * sector_size,
+        table_size: table * sector_size,
+        data: data * sector_size,
+        cluster: cluster * sector_size,
+        clusters,
+        root,
+    })
 }
 
 fn collect(
