@@ -1,1 +1,204 @@
-//! The finished bytes, read back by independent readers.
+//! The finished bytes, read back: may this image bear its name?
+//!
+//! The readers are not the writers: `gpt` and `mbrman` read the partition table, `fatfs` the EFI
+//! system partition, `erofs-rs` the root, `ext4-view` the state. Only the hash tree is read by code of
+//! our own, which shares nothing but the hash with what wrote it.
+//!
+//! A check is a function of the [`Evidence`]: one file here and one line of [`CHECKS`]. It passes,
+//! fails with what was expected and what was observed, or is skipped because what it looks at is not
+//! there; a part that cannot be read fails the one check whose object it is. What is read is metadata
+//! and the few files that checks ask for: the hash tree vouches for every other byte.
+
+mod accounts;
+mod boot_units;
+mod esp;
+mod evidence;
+mod facts;
+mod identity;
+mod mounts;
+mod no_login;
+mod no_secrets;
+mod objection;
+mod owners;
+mod packages;
+mod partition_table;
+mod root;
+mod state;
+mod swap;
+mod uki;
+mod verity;
+
+#[cfg(test)]
+mod sample;
+#[cfg(test)]
+mod tests;
+
+use std::io;
+
+use goni_model::report::{Finding, Outcome};
+use rayon::prelude::*;
+use serde::Serialize;
+
+use crate::failure::{Class, Classify};
+use crate::host::clock::Stopwatch;
+use crate::host::disk_file::DiskFile;
+use crate::host::environment::node_name;
+use crate::progress::{Progress, Unit};
+use evidence::Evidence;
+pub use facts::{Expectations, Facts, PartitionFact};
+use objection::{Objection, Verdict};
+
+/// What progress calls this.
+const STAGE: &str = "verify";
+
+/// A static check.
+struct Check {
+    /// Its name in reports.
+    name: &'static str,
+    /// The check.
+    inspect: fn(&Evidence<'_>) -> Verdict,
+}
+
+const fn check(name: &'static str, inspect: fn(&Evidence<'_>) -> Verdict) -> Check {
+    Check { name, inspect }
+}
+
+/// Every check, sorted by name.
+const CHECKS: &[Check] = &[
+    check("accounts", accounts::inspect),
+    check("boot-units", boot_units::inspect),
+    check("esp", esp::inspect),
+    check("identity", identity::inspect),
+    check("mounts", mounts::inspect),
+    check("no-login", no_login::inspect),
+    check("no-secrets", no_secrets::inspect),
+    check("packages", packages::inspect),
+    check("partition-table", partition_table::inspect),
+    check("root", root::inspect),
+    check("root-owners-and-modes", owners::inspect),
+    check("state", state::inspect),
+    check("swap-empty", swap::inspect),
+    check("uki", uki::inspect),
+    check("verity", verity::inspect),
+];
+
+/// The check that [`Findings::compare`] adds.
+const PLAN: &str = "plan";
+
+/// Why an image could not be looked at.
+#[derive(Debug, thiserror::Error)]
+pub enum VerifyError {
+    /// The file cannot be read.
+    #[error("reading `{path}`")]
+    Io {
+        /// The file.
+        path: String,
+        /// The cause.
+        #[source]
+        source: io::Error,
+    },
+    /// It is an image, but not a raw one.
+    #[error("`{path}` is a {format} image: raw images are read")]
+    Format {
+        /// The file.
+        path: String,
+        /// What it is.
+        format: &'static str,
+    },
+}
+
+impl Classify for VerifyError {
+    fn class(&self) -> Class {
+        match self {
+            Self::Io { .. } => Class::Environment,
+            Self::Format { .. } => Class::Recipe,
+        }
+    }
+
+    fn hint(&self) -> Option<String> {
+        match self {
+            Self::Io { .. } => None,
+            Self::Format { path, format: "qcow2" } => Some(format!(
+                "make it raw first: goni-compose toolbox qemu-img convert -O raw {path} {path}.raw"
+            )),
+            Self::Format { .. } => Some("decompress it first".to_owned()),
+        }
+    }
+}
+
+/// What reading an image back found.
+#[derive(Debug, Clone, Serialize)]
+pub struct Findings {
+    /// What the image says of itself.
+    pub facts: Facts,
+    /// How the checks came out, sorted by name.
+    pub findings: Vec<Finding>,
+}
+
+impl Findings {
+    /// Whether the image may bear its name: no check failed.
+    #[must_use]
+    pub fn passed(&self) -> bool {
+        self.failures().next().is_none()
+    }
+
+    /// The findings that failed.
+    pub fn failures(&self) -> impl Iterator<Item = &Finding> {
+        self.findings.iter().filter(|finding| finding.outcome.is_failure())
+    }
+
+    /// Compares the facts with what was meant, and adds how that came out as the finding `plan`.
+    pub fn compare(&mut self, expectations: &Expectations) {
+        let watch = Stopwatch::start();
+        let verdict = self.facts.compare(expectations);
+        self.findings.push(finding(PLAN, verdict, &watch));
+        self.findings.sort_by(|one, other| one.check.cmp(&other.check));
+    }
+}
+
+/// Reads an image back and runs every check on it.
+///
+/// An image that is damaged, cut short or empty is no error: it is what the findings are about.
+///
+/// # Errors
+/// The file cannot be read at all, or is visibly no raw image.
+pub fn verify(disk: &DiskFile, progress: &dyn Progress) -> Result<Findings, VerifyError> {
+    inspect(disk, &node_name(), progress)
+}
+
+/// As [`verify`], on a machine of a name.
+fn inspect(disk: &DiskFile, builder: &str, progress: &dyn Progress) -> Result<Findings, VerifyError> {
+    progress.begin(STAGE, Some(goni_model::number::to_u64(CHECKS.len())), Unit::Checks);
+    let evidence = Evidence::gather(disk, builder)?;
+    let findings: Vec<Finding> = CHECKS
+        .par_iter()
+        .with_max_len(1)
+        .map(|check| {
+            let watch = Stopwatch::start();
+            let finding = finding(check.name, (check.inspect)(&evidence), &watch);
+            progress.advance(STAGE, 1);
+            finding
+        })
+        .collect();
+    let findings = Findings { facts: Facts::of(&evidence), findings };
+    let note = match findings.failures().count() {
+        0 => format!("{} checks, none failed", CHECKS.len()),
+        failed => format!("{failed} of {} checks failed", CHECKS.len()),
+    };
+    progress.end(STAGE, &note);
+    Ok(findings)
+}
+
+fn finding(name: &str, verdict: Verdict, watch: &Stopwatch) -> Finding {
+    let outcome = match verdict {
+        Ok(()) => Outcome::Passed,
+        Err(Objection::Differs { expected, observed }) => Outcome::Failed { expected, observed },
+        Err(Objection::Unseen { reason }) => Outcome::Skipped { reason },
+    };
+    Finding {
+        check: name.parse().expect("names of checks are names"),
+        boot: None,
+        outcome,
+        milliseconds: watch.milliseconds(),
+    }
+}

@@ -20,7 +20,7 @@ use goni_model::number::to_u64;
 use goni_model::size::ByteCount;
 use uuid::Uuid;
 
-pub use check::{Protected, check};
+pub use check::{Protected, check, claimed_root};
 
 use hash::{Digest, Hasher};
 

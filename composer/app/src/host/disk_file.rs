@@ -37,6 +37,14 @@ impl DiskFile {
         Ok(Self { file: File::open(path)?, path: path.to_owned() })
     }
 
+    /// Another handle of the same disk, for a reader that wants to own one.
+    ///
+    /// # Errors
+    /// There are too many open files.
+    pub fn duplicate(&self) -> io::Result<Self> {
+        Ok(Self { file: self.file.try_clone()?, path: self.path.clone() })
+    }
+
     /// Where it is.
     #[must_use]
     pub fn path(&self) -> &Path {

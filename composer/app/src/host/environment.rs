@@ -107,6 +107,12 @@ impl Classify for EnvironmentError {
     }
 }
 
+/// The name of this machine; empty if that is not text.
+#[must_use]
+pub fn node_name() -> String {
+    rustix::system::uname().nodename().to_str().unwrap_or_default().to_owned()
+}
+
 impl Environment {
     /// The environment of this process. Empty variables count as unset.
     #[must_use]

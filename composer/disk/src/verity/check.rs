@@ -56,6 +56,23 @@ pub fn check(
     Ok(Protected { params, data_size })
 }
 
+/// The root hash that a tree leads up to: the hash of its topmost block, or, of a single block of
+/// data, that block's. It says nothing of what is below: that is for [`check`].
+///
+/// # Errors
+/// As [`check`], but for hashes that do not match.
+pub fn claimed_root(mut data: impl Read, mut tree: impl Read) -> Result<RootHash, VerityError> {
+    let mut block = [0; BLOCK];
+    tree.read_exact(&mut block).map_err(io_error("reading the superblock"))?;
+    let (params, data_blocks) = superblock::read(&block)?;
+    if data_blocks == 1 {
+        data.read_exact(&mut block).map_err(io_error("reading the data"))?;
+    } else {
+        tree.read_exact(&mut block).map_err(io_error("reading the hash tree"))?;
+    }
+    Ok(RootHash::new(Hasher::new(&params.salt).block(&block)))
+}
+
 /// Reads a level and checks each of its blocks against the level above, as it comes: what a wrong
 /// superblock could make us hold is bounded by what the tree really has.
 fn read_level(

@@ -27,6 +27,7 @@ fn a_tree_vouches_for_its_data() {
         assert_eq!(tree_size(size).unwrap().get(), to_u64(tree.len()), "{blocks}");
         let protected = check(&data[..], &tree[..], &root).unwrap();
         assert_eq!(protected, Protected { params: params(), data_size: size });
+        assert_eq!(claimed_root(&data[..], &tree[..]).unwrap(), root);
     }
 }
 

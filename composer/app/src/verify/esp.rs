@@ -1,0 +1,52 @@
+//! The EFI system partition: the loader on the removable path, one kernel image, one settings file,
+//! and nothing else. systemd-boot and systemd-stub take entries, credentials, add-ons and seeds from
+//! further files, each of which could change what boots.
+
+use super::evidence::{Evidence, SystemFile};
+use super::objection::{Objection, Verdict, equal, none};
+
+/// The settings of systemd-boot.
+const SETTINGS: &str = "loader/loader.conf";
+
+/// Where kernel images are.
+pub(super) const IMAGES: &str = "EFI/Linux/";
+
+pub(super) fn inspect(evidence: &Evidence<'_>) -> Verdict {
+    let esp = evidence.esp.object()?;
+    let Some(arch) = evidence.arch else {
+        return Err(Objection::unseen("without a root partition the architecture is not known"));
+    };
+    let loader = format!("EFI/BOOT/BOOT{}.EFI", arch.efi().to_ascii_uppercase());
+    match esp.files.get(&loader) {
+        Some(SystemFile::Program(program)) => equal("a loader for", arch, program.image.arch)?,
+        Some(SystemFile::Broken(problem)) => {
+            return Err(Objection::differs(format!("`{loader}` is a PE file"), problem));
+        }
+        _ => return Err(Objection::differs(format!("a loader `{loader}`"), "there is none")),
+    }
+    let images: Vec<&str> = esp.files.keys().map(String::as_str).filter(|path| is_image(path)).collect();
+    if images.len() != 1 {
+        let expected = format!("one kernel image `{IMAGES}goni_VERSION+3.efi`");
+        return Err(Objection::differs(expected, format!("{}: {}", images.len(), images.join(", "))));
+    }
+    let Some(SystemFile::Other(settings)) = esp.files.get(SETTINGS) else {
+        return Err(Objection::differs(format!("settings `{SETTINGS}`"), "there are none"));
+    };
+    let settings = String::from_utf8_lossy(settings);
+    let editor: Vec<&str> = settings
+        .lines()
+        .filter_map(|line| line.trim().strip_prefix("editor"))
+        .filter(|rest| rest.starts_with(char::is_whitespace))
+        .map(str::trim)
+        .collect();
+    equal(&format!("`editor` in `{SETTINGS}` is"), "no", &editor.join(", "))?;
+    let others = esp.files.keys().filter(|path| **path != loader && *path != SETTINGS && !is_image(path));
+    none("no other file on the EFI system partition", others.map(|path| format!("`{path}`")))
+}
+
+/// Whether this is where a kernel image of ours is, all three tries left.
+fn is_image(path: &str) -> bool {
+    path.strip_prefix(IMAGES)
+        .and_then(|name| name.strip_prefix("goni_")?.strip_suffix("+3.efi"))
+        .is_some_and(|version| !version.is_empty() && !version.contains('/'))
+}

@@ -1,0 +1,208 @@
+//! What checks look at: every part of the image, opened once.
+
+mod accounts;
+mod root;
+mod state;
+mod system_partition;
+
+use std::io::{Read, Seek, SeekFrom};
+
+use goni_disk::gpt::{self, Partition, Table};
+use goni_disk::verity::{self, RootHash};
+use goni_model::arch::Arch;
+use goni_model::layout::Role;
+use goni_model::size::{ByteCount, SectorSize};
+
+pub(super) use accounts::{Account, Accounts};
+pub(super) use root::{Node, NodeKind, Root};
+pub(super) use state::{State, StateKind};
+pub(super) use system_partition::{SystemFile, SystemPartition};
+
+use super::VerifyError;
+use super::objection::Objection;
+use crate::host::disk_file::{DiskFile, Window};
+
+/// What came of reading a part of the image.
+#[derive(Debug)]
+pub(super) enum Reading<T> {
+    /// It.
+    Read(T),
+    /// It is there and cannot be read.
+    Unreadable(String),
+    /// It is not there.
+    Absent(String),
+}
+
+impl<T> Reading<T> {
+    fn of<E: std::error::Error + 'static>(result: Result<T, E>) -> Self {
+        match result {
+            Ok(value) => Self::Read(value),
+            Err(error) => Self::Unreadable(chain(&error)),
+        }
+    }
+
+    /// It, for the check whose object it is: unreadable is wrong.
+    pub(super) fn object(&self) -> Result<&T, Objection> {
+        match self {
+            Self::Unreadable(problem) => Err(Objection::differs("it can be read", problem)),
+            _ => self.aid(),
+        }
+    }
+
+    /// It, for every other check, which cannot look if it is not to be had.
+    pub(super) fn aid(&self) -> Result<&T, Objection> {
+        match self {
+            Self::Read(value) => Ok(value),
+            Self::Unreadable(_) => {
+                Err(Objection::unseen("what it looks at cannot be read, as another check tells"))
+            }
+            Self::Absent(reason) => Err(Objection::unseen(reason)),
+        }
+    }
+
+    /// It, if it was read.
+    pub(super) const fn found(&self) -> Option<&T> {
+        match self {
+            Self::Read(value) => Some(value),
+            _ => None,
+        }
+    }
+}
+
+/// An error and its causes, in one line.
+pub(super) fn chain(error: &(dyn std::error::Error + 'static)) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        text.push_str(": ");
+        text.push_str(&error.to_string());
+        cause = error.source();
+    }
+    text
+}
+
+/// The image, opened.
+#[derive(Debug)]
+pub(super) struct Evidence<'a> {
+    /// The file.
+    pub(super) disk: &'a DiskFile,
+    /// Its size.
+    pub(super) size: ByteCount,
+    /// Name of the machine that this runs on, whose traces must not be in the image.
+    pub(super) builder: &'a str,
+    /// The partition table, both copies.
+    pub(super) table: Reading<Table>,
+    /// What the image is for, by the type of its root partition.
+    pub(super) arch: Option<Arch>,
+    /// The EFI system partition.
+    pub(super) esp: Reading<SystemPartition>,
+    /// The root.
+    pub(super) root: Reading<Root<'a>>,
+    /// The hash at the top of the root's hash tree.
+    pub(super) root_hash: Reading<RootHash>,
+    /// The state partition.
+    pub(super) state: Reading<State>,
+}
+
+impl<'a> Evidence<'a> {
+    /// Opens everything.
+    ///
+    /// # Errors
+    /// The file is not readable, or an image of another format. What is wrong inside is evidence.
+    pub(super) fn gather(disk: &'a DiskFile, builder: &'a str) -> Result<Self, VerifyError> {
+        let path = || disk.path().display().to_string();
+        let io = |source| VerifyError::Io { path: path(), source };
+        let size = disk.size().map_err(io)?;
+        let mut whole = disk.whole().map_err(io)?;
+        let mut head = Vec::new();
+        (&mut whole).take(8192).read_to_end(&mut head).map_err(io)?;
+        if let Some(format) = foreign_format(&head) {
+            return Err(VerifyError::Format { path: path(), format });
+        }
+        whole.seek(SeekFrom::Start(0)).map_err(io)?;
+        let table = gpt::read(&mut whole, size, sector_size(&head));
+        let mut evidence = Self {
+            disk,
+            size,
+            builder,
+            arch: None,
+            esp: Reading::Absent("there is no EFI system partition".to_owned()),
+            root: Reading::Absent("there is no root partition".to_owned()),
+            root_hash: Reading::Absent("the root has no hash tree".to_owned()),
+            state: Reading::Absent("there is no state partition".to_owned()),
+            table: Reading::of(table),
+        };
+        let types: Vec<_> = evidence.partitions().iter().map(|partition| partition.type_guid).collect();
+        evidence.arch = [Arch::Amd64, Arch::Arm64].into_iter().find(|arch| types.contains(&arch.root_type()));
+        evidence.open();
+        Ok(evidence)
+    }
+
+    fn open(&mut self) {
+        if let Some(window) = self.window(Role::Esp) {
+            self.esp = Reading::of(SystemPartition::read(window));
+        }
+        if let Some((offset, size)) = self.extent(Role::Root) {
+            self.root = Reading::of(Root::open(self.disk, offset, size));
+        }
+        if let (Some(data), Some(tree)) = (self.window(Role::Root), self.window(Role::RootVerity)) {
+            self.root_hash = Reading::of(verity::claimed_root(data, tree));
+        }
+        if let Some((offset, size)) = self.extent(Role::State) {
+            self.state = Reading::of(State::read(self.disk, offset, size));
+        }
+    }
+
+    /// The partitions, if the table can be read.
+    pub(super) fn partitions(&self) -> &[Partition] {
+        self.table.found().map_or(&[], |table| &table.partitions)
+    }
+
+    /// What a partition is for, by its type.
+    pub(super) fn role(&self, partition: &Partition) -> Option<Role> {
+        // Without a root there is no architecture; the types of the other roles do not depend on it.
+        let arch = self.arch.unwrap_or(Arch::Amd64);
+        ROLES.into_iter().find(|role| role.type_guid(arch) == partition.type_guid)
+    }
+
+    /// The partition of a role.
+    pub(super) fn partition(&self, role: Role) -> Option<&Partition> {
+        self.partitions().iter().find(|partition| self.role(partition) == Some(role))
+    }
+
+    /// Offset and size of the partition of a role.
+    pub(super) fn extent(&self, role: Role) -> Option<(ByteCount, ByteCount)> {
+        let sector_size = self.table.found()?.sector_size;
+        let partition = self.partition(role)?;
+        Some((partition.first.offset(sector_size)?, partition.size(sector_size)?))
+    }
+
+    /// The bytes of the partition of a role.
+    pub(super) fn window(&self, role: Role) -> Option<Window<'a>> {
+        let (offset, size) = self.extent(role)?;
+        Some(self.disk.window(offset, size))
+    }
+}
+
+/// Every role, in the order of the disk.
+pub(super) const ROLES: [Role; 5] = [Role::Esp, Role::Root, Role::RootVerity, Role::Swap, Role::State];
+
+/// The sector size, by where the header of the table is; 512 where there is none.
+fn sector_size(head: &[u8]) -> SectorSize {
+    if head.get(4096..).is_some_and(|rest| rest.starts_with(b"EFI PART")) {
+        SectorSize::B4096
+    } else {
+        SectorSize::B512
+    }
+}
+
+/// The format of an image that is not raw, by its first bytes.
+fn foreign_format(head: &[u8]) -> Option<&'static str> {
+    const FORMATS: [(&[u8], &str); 4] = [
+        (b"QFI\xfb", "qcow2"),
+        (b"\x28\xb5\x2f\xfd", "zstd-compressed"),
+        (b"\x1f\x8b", "gzip-compressed"),
+        (b"\xfd7zXZ\0", "xz-compressed"),
+    ];
+    FORMATS.into_iter().find(|(magic, _)| head.starts_with(magic)).map(|(_, name)| name)
+}

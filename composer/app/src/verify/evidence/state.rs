@@ -1,0 +1,150 @@
+//! The state partition, as `ext4-view` reads it.
+
+use std::collections::BTreeMap;
+use std::io::{self, Read as _, Seek as _, SeekFrom};
+
+use ext4_view::{Ext4, Ext4Error, Ext4Read, FileType, PathBuf};
+use goni_disk::tree::{InvalidPath, TreePath};
+use goni_model::size::ByteCount;
+
+use crate::host::disk_file::DiskFile;
+
+/// Larger files are not kept: what a check looks for is in small ones.
+const FILE_LIMIT: u64 = 1 << 20;
+
+/// Entries that are looked at: a finished image has about ten.
+const ENTRIES_LIMIT: usize = 100_000;
+
+/// Where the superblock is. Source: Linux, Documentation/filesystems/ext4/super.rst.
+const SUPERBLOCK: u64 = 1024;
+/// `s_state`.
+const S_STATE: usize = 0x3A;
+/// `s_feature_incompat`.
+const S_FEATURE_INCOMPAT: usize = 0x60;
+/// `EXT4_VALID_FS`: unmounted cleanly, no errors.
+const VALID_FS: u16 = 1;
+/// `EXT4_FEATURE_INCOMPAT_RECOVER`: the journal has to be replayed.
+const INCOMPAT_RECOVER: u32 = 4;
+
+/// The state file system: all of its metadata, and its small files.
+#[derive(Debug)]
+pub(in crate::verify) struct State {
+    /// Every entry but the root.
+    pub(in crate::verify) nodes: BTreeMap<TreePath, StateNode>,
+    /// Whether it was left clean: no error, nothing in the journal.
+    pub(in crate::verify) clean: bool,
+}
+
+/// One file, directory or other object.
+#[derive(Debug)]
+pub(in crate::verify) struct StateNode {
+    /// What it is.
+    pub(in crate::verify) kind: StateKind,
+    /// Permission, set-id and sticky bits.
+    pub(in crate::verify) mode: u32,
+    /// Owning user.
+    pub(in crate::verify) uid: u32,
+    /// Owning group.
+    pub(in crate::verify) gid: u32,
+}
+
+/// What a node is.
+#[derive(Debug, PartialEq, Eq)]
+pub(in crate::verify) enum StateKind {
+    /// A directory.
+    Directory,
+    /// A regular file, with its content if it is small.
+    File(Option<Vec<u8>>),
+    /// Anything else.
+    Other,
+}
+
+/// Why the state cannot be read.
+#[derive(Debug, thiserror::Error)]
+pub(in crate::verify) enum StateError {
+    /// It is no ext4, or a damaged one.
+    #[error("reading the ext4 file system")]
+    Ext4(#[from] Ext4Error),
+    /// The bytes cannot be read.
+    #[error("reading the state partition")]
+    Io(#[from] io::Error),
+    /// A name that no path has.
+    #[error("reading names")]
+    Name(#[from] InvalidPath),
+    /// More entries than a finished image has.
+    #[error("there are over {ENTRIES_LIMIT} entries")]
+    TooMany,
+}
+
+/// A part of a disk, as `ext4-view` wants it: its own.
+struct Volume {
+    disk: DiskFile,
+    offset: ByteCount,
+    size: ByteCount,
+}
+
+impl Ext4Read for Volume {
+    fn read(
+        &mut self,
+        start: u64,
+        buffer: &mut [u8],
+    ) -> Result<(), Box<dyn std::error::Error + Send + Sync + 'static>> {
+        let mut window = self.disk.window(self.offset, self.size);
+        window.seek(SeekFrom::Start(start))?;
+        window.read_exact(buffer)?;
+        Ok(())
+    }
+}
+
+impl State {
+    /// Walks all of it.
+    pub(super) fn read(disk: &DiskFile, offset: ByteCount, size: ByteCount) -> Result<Self, StateError> {
+        let volume = Volume { disk: disk.duplicate()?, offset, size };
+        let file_system = Ext4::load(Box::new(volume))?;
+        let mut nodes = BTreeMap::new();
+        let mut open = vec![PathBuf::new("/")];
+        while let Some(directory) = open.pop() {
+            for entry in file_system.read_dir(&directory)? {
+                let entry = entry?;
+                if [&b"."[..], b".."].contains(&entry.file_name().as_ref()) {
+                    continue;
+                }
+                let metadata = entry.metadata()?;
+                let place = entry.path();
+                let kind = match metadata.file_type() {
+                    FileType::Directory => {
+                        open.push(place.clone());
+                        StateKind::Directory
+                    }
+                    FileType::Regular if metadata.len() < FILE_LIMIT => {
+                        StateKind::File(Some(file_system.read(&place)?))
+                    }
+                    FileType::Regular => StateKind::File(None),
+                    _ => StateKind::Other,
+                };
+                let node = StateNode {
+                    kind,
+                    mode: u32::from(metadata.mode()),
+                    uid: metadata.uid(),
+                    gid: metadata.gid(),
+                };
+                nodes.insert(TreePath::parse(place.as_ref())?, node);
+                if nodes.len() > ENTRIES_LIMIT {
+                    return Err(StateError::TooMany);
+                }
+            }
+        }
+        Ok(Self { nodes, clean: is_clean(disk, offset, size)? })
+    }
+}
+
+/// Whether the superblock says that nothing is left to do.
+fn is_clean(disk: &DiskFile, offset: ByteCount, size: ByteCount) -> io::Result<bool> {
+    let mut window = disk.window(offset, size);
+    window.seek(SeekFrom::Start(SUPERBLOCK))?;
+    let mut superblock = [0; 1024];
+    window.read_exact(&mut superblock)?;
+    let state = u16::from_le_bytes([superblock[S_STATE], superblock[S_STATE + 1]]);
+    let features: [u8; 4] = *superblock[S_FEATURE_INCOMPAT..].first_chunk().expect("within 1024 bytes");
+    Ok(state == VALID_FS && u32::from_le_bytes(features) & INCOMPAT_RECOVER == 0)
+}

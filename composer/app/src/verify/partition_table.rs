@@ -1,0 +1,47 @@
+//! The partition table: who is there, in order, labelled and placed as the layout says.
+//!
+//! What makes any table wrong, such as overlaps, bad sums or two copies that differ, already kept it
+//! from being read.
+
+use goni_model::layout::Role;
+
+use super::evidence::{Evidence, ROLES};
+use super::objection::{Objection, Verdict, equal};
+
+/// Roles that no image can do without.
+const NEEDED: [Role; 3] = [Role::Esp, Role::Root, Role::State];
+
+pub(super) fn inspect(evidence: &Evidence<'_>) -> Verdict {
+    let table = evidence.table.object()?;
+    let mut roles = Vec::new();
+    for partition in &table.partitions {
+        let name = &partition.name;
+        let role = evidence.role(partition).ok_or_else(|| {
+            Objection::differs(
+                "partitions of the types of this architecture",
+                format!("`{name}` of type {}", partition.type_guid),
+            )
+        })?;
+        equal(&format!("the {role} partition is labelled"), role.label(), name)?;
+        let expected = format!("{:#x}", role.attributes());
+        equal(&format!("`{name}` has attributes"), expected, format!("{:#x}", partition.attributes.bits()))?;
+        roles.push(role);
+    }
+    if let Some(missing) = NEEDED.into_iter().find(|role| !roles.contains(role)) {
+        return Err(Objection::differs(format!("a partition for {missing}"), "there is none"));
+    }
+    let in_order: Vec<Role> = ROLES.into_iter().filter(|role| roles.contains(role)).collect();
+    equal("partitions, each once and in this order:", list(&in_order), list(&roles))?;
+    let places: Vec<u64> = table.partitions.iter().map(|partition| partition.first.get()).collect();
+    if !places.is_sorted() {
+        return Err(Objection::differs(
+            "partitions placed in the order of their numbers",
+            format!("{places:?}"),
+        ));
+    }
+    Ok(())
+}
+
+fn list(roles: &[Role]) -> String {
+    roles.iter().map(|role| role.name()).collect::<Vec<_>>().join(", ")
+}

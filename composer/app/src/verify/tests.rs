@@ -1,0 +1,264 @@
+//! The sample passes; broken in any one way, exactly the check that is for it turns red.
+
+use std::io::{Seek as _, SeekFrom, Write as _};
+
+use goni_disk::gpt::Attributes;
+use goni_disk::tree::{DeviceNumber, Kind};
+use goni_model::arch::Arch;
+use goni_model::layout::Role;
+use goni_model::report::{Finding, Outcome};
+use uuid::Uuid;
+
+use super::evidence::Evidence;
+use super::sample::{
+    Breakage, IMAGE, RELEASE, Sample, add, build, byte, chmod, directory, edit, flip, kernel_image, link,
+    metadata, own, path, place_of_noise, put, stub, tail, write_at,
+};
+use super::{CHECKS, Expectations, Findings, VerifyError, inspect};
+use crate::progress::Silent;
+
+const BUILDER: &str = "buildhost";
+
+fn verified(breakage: Breakage) -> Result<(Sample, Findings), VerifyError> {
+    let scratch = tempfile::tempdir().unwrap();
+    let sample = build(scratch.path(), breakage);
+    let findings = inspect(&sample.disk, BUILDER, &Silent)?;
+    Ok((sample, findings))
+}
+
+fn failed(findings: &Findings) -> Vec<&str> {
+    findings.failures().map(|finding| finding.check.as_str()).collect()
+}
+
+fn outcome<'a>(findings: &'a Findings, check: &str) -> &'a Outcome {
+    &findings.findings.iter().find(|finding| finding.check.as_str() == check).unwrap().outcome
+}
+
+const KEY: &[u8] = b"-----BEGIN OPENSSH PRIVATE KEY-----\nb3Bl\n-----END OPENSSH PRIVATE KEY-----\n";
+
+/// What is broken, how, the one check that must fail, and what it must have seen.
+#[rustfmt::skip]
+const BREAKAGES: &[(&str, Breakage, &str, &str)] = &[
+    // The table.
+    ("damaged primary table", Breakage::Disk(|disk, _| write_at(disk, 1024 + 56, b"x")), "partition-table", "CRC mismatch"),
+    ("damaged backup table", Breakage::Disk(|disk, _| {
+        let end = disk.size().unwrap().get();
+        let byte = !tail(disk, 33 * 512)[60];
+        write_at(disk, end - 33 * 512 + 60, &[byte]);
+    }), "partition-table", ""),
+    ("no backup header", Breakage::Disk(|disk, _| write_at(disk, disk.size().unwrap().get() - 512, &[0; 512])), "partition-table", "backup header"),
+    ("no protective MBR", Breakage::Disk(|disk, _| write_at(disk, 0, &[0; 512])), "partition-table", "protective MBR"),
+    ("cut short", Breakage::Length(|length| length - (8 << 20)), "partition-table", "protective MBR has size in sectors"),
+    ("cut within the root", Breakage::Length(|_| 514 << 20), "partition-table", ""),
+    ("empty file", Breakage::Length(|_| 0), "partition-table", "cannot hold a partition table"),
+    ("another label", Breakage::Table(|table| table.partitions[4].name = "data".to_owned()), "partition-table", "data"),
+    ("another order", Breakage::Table(|table| table.partitions.swap(3, 4)), "partition-table", "state, swap"),
+    ("a partition of an unknown type", Breakage::Table(|table| table.partitions[0].type_guid = Uuid::from_u128(5)), "partition-table", "goni-esp"),
+    ("a writable root", Breakage::Table(|table| table.partitions[1].attributes = Attributes::NONE), "partition-table", "0x0"),
+    ("no EFI system partition", Breakage::Table(|table| { table.partitions.remove(0); }), "partition-table", "there is none"),
+    // What boots.
+    ("no loader", Breakage::SystemPartition(|esp| { esp.remove(&path("EFI/BOOT/BOOTX64.EFI")).unwrap(); }), "esp", "there is none"),
+    ("a loader for another machine", Breakage::SystemPartition(|esp| {
+        let mut stub = stub();
+        stub[68..70].copy_from_slice(&0xAA64_u16.to_le_bytes());
+        add(esp, "EFI/BOOT/BOOTX64.EFI", 0o644, &stub);
+    }), "esp", "arm64"),
+    ("a loader that is none", Breakage::SystemPartition(|esp| add(esp, "EFI/BOOT/BOOTX64.EFI", 0o644, b"MZ")), "esp", "corrupt PE file"),
+    ("a second kernel image", Breakage::SystemPartition(|esp| add(esp, "EFI/Linux/goni_0.0.9+3.efi", 0o644, &kernel_image("ro", RELEASE))), "esp", "2: "),
+    ("an image whose tries are counted", Breakage::SystemPartition(|esp| {
+        let inode = esp.get(&path(IMAGE)).unwrap().clone();
+        esp.remove(&path(IMAGE)).unwrap();
+        put(esp, "EFI/Linux/goni_0.1.0+2-1.efi", inode.metadata, inode.kind);
+    }), "esp", "0: "),
+    ("an editor", Breakage::SystemPartition(|esp| edit(esp, "loader/loader.conf", "editor no", "editor yes")), "esp", "yes"),
+    ("a credential", Breakage::SystemPartition(|esp| add(esp, "loader/credentials/x.cred", 0o644, b"x")), "esp", "x.cred"),
+    ("a seed", Breakage::SystemPartition(|esp| add(esp, "loader/random-seed", 0o644, b"x")), "esp", "random-seed"),
+    ("no FAT", Breakage::Disk(|disk, layout| flip(disk, layout, Role::Esp, 510)), "esp", ""),
+    ("the wrong root hash", Breakage::CommandLine(|line| {
+        let (digit, rest) = line["roothash=".len()..].split_at(1);
+        format!("roothash={}{rest}", if digit == "0" { "1" } else { "0" })
+    }), "uki", ""),
+    ("no root hash", Breakage::CommandLine(|line| line.split_once(' ').unwrap().1.to_owned()), "uki", "0 times"),
+    ("two root hashes", Breakage::CommandLine(|line| format!("{line} roothash={}", "0".repeat(64))), "uki", "2 times"),
+    ("root by name", Breakage::CommandLine(|line| format!("{line} root=/dev/vda2")), "uki", "/dev/vda2"),
+    ("a writable root", Breakage::CommandLine(|line| format!("{line} rw")), "uki", "`rw`"),
+    ("another init", Breakage::CommandLine(|line| format!("{line} init=/bin/sh")), "uki", "`init=/bin/sh`"),
+    ("a debug shell", Breakage::CommandLine(|line| format!("{line} systemd.debug_shell")), "uki", "`systemd.debug_shell`"),
+    ("a break in the initrd", Breakage::CommandLine(|line| format!("{line} rd.break=pre-mount")), "uki", "`rd.break=pre-mount`"),
+    ("hibernation", Breakage::CommandLine(|line| line.replace(" nohibernate", "")), "uki", "no `nohibernate`"),
+    ("another kernel's modules", Breakage::Root(|root| {
+        root.remove(&path(&format!("usr/lib/modules/{RELEASE}"))).unwrap();
+        add(root, "usr/lib/modules/6.1.0/modules.dep", 0o644, b"");
+    }), "uki", "/usr/lib/modules/6.1.0"),
+    // The root.
+    ("a flipped bit of the root", Breakage::Disk(|disk, layout| flip(disk, layout, Role::Root, place_of_noise(disk, layout))), "verity", "corrupt data: block"),
+    ("a flipped bit of the tree", Breakage::Disk(|disk, layout| flip(disk, layout, Role::RootVerity, 4096 + 32)), "verity", "corrupt data: block 1 "),
+    ("a superblock of no tree", Breakage::Disk(|disk, layout| flip(disk, layout, Role::RootVerity, 0)), "verity", "no verity signature"),
+    ("a root by another name", Breakage::Table(|table| table.partitions[1].guid = Uuid::from_u128(7)), "verity", "00000000-0000-0000-0000-000000000007"),
+    ("a tree by another name", Breakage::Table(|table| table.partitions[2].guid = Uuid::from_u128(7)), "verity", "00000000-0000-0000-0000-000000000007"),
+    ("no place for /proc", Breakage::Root(|root| { root.remove(&path("proc")).unwrap(); }), "root", "/proc"),
+    ("a file that all may write", Breakage::Root(|root| chmod(root, "usr/bin/su", 0o666)), "root-owners-and-modes", "`/usr/bin/su` 0666"),
+    ("a directory that all may write", Breakage::Root(|root| chmod(root, "var/tmp", 0o777)), "root-owners-and-modes", "`/var/tmp` 0777"),
+    ("a set-user-id program", Breakage::Root(|root| add(root, "usr/bin/oops", 0o4755, b"x")), "root-owners-and-modes", "`/usr/bin/oops` 4755"),
+    ("a program with capabilities", Breakage::Root(|root| {
+        let xattrs = &mut root.get_mut(&path("opt/goni/bin/goni-http")).unwrap().metadata.xattrs;
+        xattrs.insert(b"security.capability".to_vec(), [1, 0, 0, 2].repeat(5));
+    }), "root-owners-and-modes", "goni-http"),
+    ("a device", Breakage::Root(|root| put(root, "dev/sda", metadata(0o600, 0, 0), Kind::BlockDevice(DeviceNumber { major: 8, minor: 0 }))), "root-owners-and-modes", "/dev/sda"),
+    ("a pipe", Breakage::Root(|root| put(root, "run/pipe", metadata(0o600, 0, 0), Kind::Fifo)), "root-owners-and-modes", "/run/pipe"),
+    ("somebody unknown", Breakage::Root(|root| own(root, "usr/bin/su", 1000, 0)), "root-owners-and-modes", "1000:0"),
+    ("/var/lib/goni of another", Breakage::Root(|root| own(root, "var/lib/goni", 0, 0)), "root-owners-and-modes", "0700 0:0"),
+    ("models that all may read", Breakage::Root(|root| chmod(root, "opt/goni/models", 0o755)), "root-owners-and-modes", "0755 700:700"),
+    // Who and what is in it.
+    ("a key of a user", Breakage::Root(|root| add(root, "root/key", 0o600, KEY)), "no-secrets", "/root/key"),
+    ("a key in the configuration", Breakage::Root(|root| add(root, "etc/ssl/x.pem", 0o600, b"x\n-----BEGIN EC PRIVATE KEY-----\n")), "no-secrets", "/etc/ssl/x.pem"),
+    ("a key on the state partition", Breakage::State(|state| add(state, "data/key", 0o600, KEY)), "no-secrets", "/data/key"),
+    ("a host key", Breakage::Root(|root| add(root, "etc/ssh/ssh_host_rsa_key", 0o600, b"x")), "no-secrets", "ssh_host_rsa_key"),
+    ("a history", Breakage::Root(|root| add(root, "root/.bash_history", 0o600, b"ls\n")), "no-secrets", ".bash_history"),
+    ("a password file", Breakage::Root(|root| add(root, "root/.netrc", 0o600, b"x")), "no-secrets", ".netrc"),
+    ("a repository", Breakage::Root(|root| directory(root, "opt/x/.git", 0o755, 0, 0)), "no-secrets", "/opt/x/.git"),
+    ("a password of apt", Breakage::Root(|root| add(root, "etc/apt/auth.conf", 0o600, b"x")), "no-secrets", "auth.conf"),
+    ("a machine id", Breakage::Root(|root| add(root, "etc/machine-id", 0o444, b"0123456789abcdef0123456789abcdef\n")), "identity", "an identifier"),
+    ("a machine id of dbus", Breakage::Root(|root| add(root, "var/lib/dbus/machine-id", 0o444, b"x")), "identity", "/var/lib/dbus/machine-id"),
+    ("a machine id on the state partition", Breakage::State(|state| add(state, "identity/etc/machine-id", 0o444, b"x")), "identity", "/identity/etc/machine-id"),
+    ("the builder's name", Breakage::Root(|root| add(root, "etc/hosts", 0o644, b"127.0.1.1 buildhost.example\n")), "identity", "buildhost"),
+    ("a password", Breakage::Root(|root| edit(root, "etc/shadow", "root:*", "root:$y$j9T$salt$hash")), "no-login", "`root` has one"),
+    ("no password at all", Breakage::Root(|root| edit(root, "etc/shadow", "goni:!*", "goni:")), "no-login", "`goni` needs none"),
+    ("a password for all to see", Breakage::Root(|root| edit(root, "etc/passwd", "root:x", "root:")), "no-login", "`root` has one, or needs none"),
+    ("a password beside the shadow", Breakage::Root(|root| edit(root, "etc/passwd", "nobody:*", "nobody:$y$j9T$x$y")), "no-login", "`nobody` has one, or needs none"),
+    ("a user without shadow", Breakage::Root(|root| edit(root, "etc/shadow", "goni:!*:20000::::::\n", "")), "no-login", "none for `goni`"),
+    ("a password of a group", Breakage::Root(|root| edit(root, "etc/gshadow", "goni:!", "goni:$y$j9T")), "no-login", "`goni` has one"),
+    ("a way in", Breakage::Root(|root| add(root, "usr/sbin/sshd", 0o755, b"x")), "no-login", "/usr/sbin/sshd"),
+    ("a login at a terminal", Breakage::Root(|root| link(root, "etc/systemd/system/getty.target.wants/getty@tty1.service", "/x")), "no-login", "getty@tty1"),
+    ("a second superuser", Breakage::Root(|root| {
+        edit(root, "etc/passwd", "nobody:*:65534:65534", "nobody:*:0:65534");
+    }), "accounts", "0: root, nobody"),
+    ("somebody else in the group goni", Breakage::Root(|root| edit(root, "etc/group", "goni:x:700:", "goni:x:700:nobody")), "accounts", "`nobody`"),
+    ("a service that does not start", Breakage::Root(|root| { root.remove(&path("etc/systemd/system/multi-user.target.wants/goni-http.service")).unwrap(); }), "boot-units", "it is not"),
+    ("a masked service", Breakage::Root(|root| link(root, "etc/systemd/system/goni-http.service", "/dev/null")), "boot-units", "replaces it"),
+    ("a service without a program", Breakage::Root(|root| { root.remove(&path("opt/goni/bin/goni-http")).unwrap(); }), "boot-units", "there is none"),
+    ("a package half installed", Breakage::Root(|root| edit(root, "var/lib/dpkg/status", "Status: install ok installed\nVersion: 257", "Status: install ok half-configured\nVersion: 257")), "packages", "systemd is `install ok half-configured`"),
+    ("an update of dpkg", Breakage::Root(|root| add(root, "var/lib/dpkg/updates/0001", 0o644, b"x")), "packages", "0001"),
+    // What is mounted.
+    ("swap in plain text", Breakage::Root(|root| edit(root, "etc/fstab", "/dev/mapper/swap", "PARTUUID=00000000-0000-0000-0000-000000000001")), "mounts", "swap nofail"),
+    ("a swap unit", Breakage::Root(|root| add(root, "usr/lib/systemd/system/dev-vda4.swap", 0o644, b"x")), "mounts", "dev-vda4.swap"),
+    ("a key of swap that stays", Breakage::Root(|root| edit(root, "etc/crypttab", "/dev/urandom", "/etc/swap.key")), "mounts", "/etc/swap.key"),
+    ("another partition for swap", Breakage::Table(|table| table.partitions[3].guid = Uuid::from_u128(9)), "mounts", "PARTUUID="),
+    ("programs on the state partition", Breakage::Root(|root| edit(root, "etc/fstab", "noexec,", "")), "mounts", "no `noexec`"),
+    ("state by device name", Breakage::Table(|table| table.partitions[4].guid = Uuid::from_u128(9)), "mounts", "PARTUUID="),
+    ("something in the swap partition", Breakage::Disk(|disk, layout| flip(disk, layout, Role::Swap, 5_000_000)), "swap-empty", "offset 5000000"),
+    // The state.
+    ("data of another", Breakage::State(|state| own(state, "data", 0, 700)), "state", "0700 0:700"),
+    ("settings that all may read", Breakage::State(|state| chmod(state, "config/goni.env", 0o644)), "state", "0644 0:700"),
+    ("no settings", Breakage::State(|state| { state.remove(&path("config/goni.env")).unwrap(); }), "state", "there is none"),
+    ("something else", Breakage::State(|state| add(state, "extra", 0o600, b"x")), "state", "/extra"),
+    ("a journal to replay", Breakage::Disk(|disk, layout| {
+        let slot = layout.slot(Role::State).unwrap();
+        let mut window = disk.window(slot.offset, slot.size);
+        // The state of the file system: no longer valid. The checksum is not what is looked at first.
+        window.seek(SeekFrom::Start(1024 + 0x3A)).unwrap();
+        window.write_all(&[0, 0]).unwrap();
+    }), "state", ""),
+];
+
+#[test]
+fn a_good_image_passes_every_check() {
+    let (_, findings) = verified(Breakage::Nothing).unwrap();
+    for Finding { check, outcome, .. } in &findings.findings {
+        assert_eq!(*outcome, Outcome::Passed, "{}", check.as_str());
+    }
+    let names: Vec<&str> = findings.findings.iter().map(|finding| finding.check.as_str()).collect();
+    assert!(names.is_sorted() && names.len() == CHECKS.len(), "{names:?}");
+    let facts = &findings.facts;
+    assert_eq!((facts.arch, facts.packages, facts.symlinks), (Some(Arch::Amd64), 2, 1));
+    assert_eq!(facts.kernel_release.as_deref(), Some(RELEASE));
+    assert_eq!(facts.partitions[1].label, "goni-root");
+}
+
+#[test]
+fn each_breakage_turns_exactly_its_check_red() {
+    let mut wrong = Vec::new();
+    for (what, breakage, check, seen) in BREAKAGES {
+        let (_, findings) = verified(*breakage).unwrap();
+        let red = failed(&findings);
+        let shown = outcome(&findings, check);
+        let told = matches!(shown, Outcome::Failed { observed, .. } if observed.contains(seen));
+        if red != [*check] || !told {
+            let all: Vec<_> = findings.failures().collect();
+            wrong.push(format!("{what}: {check} should have seen `{seen}`: {all:?}"));
+        }
+    }
+    assert!(wrong.is_empty(), "{} of {}:\n{}", wrong.len(), BREAKAGES.len(), wrong.join("\n"));
+    for check in CHECKS {
+        assert!(BREAKAGES.iter().any(|(_, _, broken, _)| *broken == check.name), "{}", check.name);
+    }
+}
+
+#[test]
+fn what_was_meant_is_compared_with_what_is_there() {
+    let (sample, mut findings) = verified(Breakage::Nothing).unwrap();
+    let slots = sample.layout.slots();
+    let mut meant = Expectations {
+        arch: Arch::Amd64,
+        disk_size: sample.layout.disk_size,
+        partitions: std::iter::zip(slots, &sample.table.partitions)
+            .map(|(slot, partition)| (slot.role, partition.guid, slot.offset, slot.size))
+            .collect(),
+        root_hash: Some(sample.root_hash),
+        kernel_image: IMAGE.to_owned(),
+        command_line: sample.command_line.clone(),
+        kernel_release: RELEASE.to_owned(),
+    };
+    let mut other = findings.clone();
+    findings.compare(&meant);
+    assert_eq!(outcome(&findings, "plan"), &Outcome::Passed);
+    meant.command_line.push_str(" quiet");
+    other.compare(&meant);
+    assert_eq!(failed(&other), ["plan"]);
+}
+
+#[test]
+fn an_image_of_another_format_is_told_from_a_broken_one() {
+    let qcow2 = Breakage::Disk(|disk, _| write_at(disk, 0, b"QFI\xfb"));
+    let error = verified(qcow2).map(|_| ()).unwrap_err();
+    assert!(matches!(error, VerifyError::Format { format: "qcow2", .. }), "{error}");
+}
+
+/// Where the root directory of the EFI system partition is: in the first cluster.
+fn root_directory(sample: &Sample) -> u64 {
+    let start = sample.layout.slot(Role::Esp).unwrap().offset.get();
+    let field = |offset: u64, length: u64| {
+        (0..length).rev().fold(0, |value, at| value << 8 | u64::from(byte(&sample.disk, start + offset + at)))
+    };
+    start + (field(14, 2) + 2 * field(36, 4)) * 512
+}
+
+#[test]
+fn damage_to_what_describes_a_file_system_is_no_panic() {
+    let scratch = tempfile::tempdir().unwrap();
+    let sample = build(scratch.path(), Breakage::Nothing);
+    let at = |role: Role, offset: u64| sample.layout.slot(role).unwrap().offset.get() + offset;
+    let places = [
+        (512, 92),
+        (at(Role::Esp, 0), 96),
+        (at(Role::Esp, 512), 8),
+        (at(Role::Esp, 512 + 484), 16),
+        // The first entries of the table, then the root directory: where it is, the boot sector says.
+        (at(Role::Esp, u64::from(byte(&sample.disk, at(Role::Esp, 14))) * 512), 32),
+        (root_directory(&sample), 256),
+        (at(Role::Root, 1024), 128),
+        (at(Role::RootVerity, 0), 120),
+        (at(Role::State, 1024), 256),
+        (at(Role::State, 4096), 64),
+    ];
+    for (start, length) in places {
+        for offset in start..start + length {
+            for value in [0, 0x7F, 0xFF] {
+                let before = byte(&sample.disk, offset);
+                write_at(&sample.disk, offset, &[value]);
+                drop(Evidence::gather(&sample.disk, BUILDER).unwrap());
+                write_at(&sample.disk, offset, &[before]);
+            }
+        }
+    }
+}
