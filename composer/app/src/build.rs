@@ -34,7 +34,8 @@ use crate::progress::{Progress, Unit};
 use crate::project::Project;
 use crate::resolve;
 use crate::stages::image::{self, Parts, Written};
-use crate::stages::{overlay, state};
+use crate::stages::{boot, overlay, state};
+use crate::verify::{self, Expectations};
 use crate::workshop::Workshop;
 
 pub use manifest::{Effective, Manifest, OutputFile, PartitionLine};
@@ -79,6 +80,8 @@ enum BuildError {
     ReadBack { path: PathBuf, source: io::Error },
     #[error("writing the manifest")]
     Manifest(#[from] serde_json::Error),
+    #[error("the image failed its checks and gets no name: {failed}")]
+    Refused { failed: String },
     #[error("`{path}` is in the way: it is a {kind}")]
     InTheWay { path: PathBuf, kind: &'static str },
 }
@@ -87,6 +90,7 @@ impl Classify for BuildError {
     fn class(&self) -> Class {
         match self {
             Self::Manifest(_) => Class::Bug,
+            Self::Refused { .. } => Class::Check,
             _ => Class::Environment,
         }
     }
@@ -160,7 +164,7 @@ pub fn build(project: &Project, order: &Order, workshop: &Workshop, progress: &d
     Ok(Built {
         raw: order.out.join(format!("{}.raw", plan.stem())),
         files: made.files,
-        root_hash: made.written.root_hash,
+        root_hash: made.written.root_hash.map(|hash| hash.to_string()),
         state_uuid: uuid(Role::State),
         stand_ins: inputs.stand_ins,
         unchanged: false,
@@ -248,23 +252,47 @@ fn make(
     let raw = scratch.path().join(format!("{}.raw", plan.stem()));
     let (disk, written) = image::write(&raw, parts, progress)?;
     workshop.interrupt().check()?;
-    let mut files = BTreeMap::new();
+    read_back(&disk, parts, &written, progress)?;
+    workshop.interrupt().check()?;
     progress.begin("export", None, Unit::Bytes);
-    for format in &parts.recipe.output.formats {
-        match format {
-            OutputFormat::Raw => {}
-            OutputFormat::Qcow2 => {
-                let path = scratch.path().join(format!("{}.qcow2", plan.stem()));
-                export_qcow2(&disk, &path, parts.recipe.output.qcow2_compression)?;
-            }
-        }
-    }
-    for name in files::names(scratch.path())? {
-        let path = scratch.path().join(&name);
-        files.insert(name, digest(&path)?);
+    let qcow2 = scratch.path().join(format!("{}.qcow2", plan.stem()));
+    let wanted = parts.recipe.output.formats.contains(&OutputFormat::Qcow2);
+    // Digesting is one core's work, compressing clusters fills the other.
+    let (digested, exported) = rayon::join(
+        || digest(&raw),
+        || match wanted {
+            true => export_qcow2(&disk, &qcow2, parts.recipe.output.qcow2_compression).map(|()| Some(digest(&qcow2))),
+            false => Ok(None),
+        },
+    );
+    let mut files = BTreeMap::from([(format!("{}.raw", plan.stem()), digested?)]);
+    if let Some(digested) = exported? {
+        files.insert(format!("{}.qcow2", plan.stem()), digested?);
     }
     progress.end("export", &format!("{} files", files.len()));
     Ok(Made { written, files })
+}
+
+/// Reads the finished bytes back with readers that share no code with the writers, and compares them
+/// with what was planned. An image that fails gets no name.
+fn read_back(disk: &DiskFile, parts: &Parts<'_>, written: &Written, progress: &dyn Progress) -> Result<(), Failure> {
+    let mut findings = verify::verify(disk, progress)?;
+    let uuids: BTreeMap<Role, Uuid> = written.partitions.iter().copied().collect();
+    let slots = parts.layout.slots();
+    findings.compare(&Expectations {
+        arch: parts.target.arch,
+        disk_size: parts.layout.disk_size,
+        partitions: slots.map(|slot| (slot.role, uuids[&slot.role], slot.offset, slot.size)).collect(),
+        root_hash: written.root_hash.clone(),
+        kernel_image: boot::image_path(parts.recipe),
+        command_line: written.command_line.clone(),
+        kernel_release: written.kernel.clone(),
+    });
+    if findings.passed() {
+        return Ok(());
+    }
+    let failed = findings.failures().map(ToString::to_string).collect::<Vec<_>>();
+    Err(BuildError::Refused { failed: failed.join("; ") }.into())
 }
 
 /// Reads a finished file through: what it is called by in SHA256SUMS.

@@ -5,6 +5,18 @@ use serde::Serialize;
 use crate::digest::Sha256Digest;
 use crate::name::Name;
 
+impl std::fmt::Display for Finding {
+    /// The check and, where it failed, what was expected and what was there.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}", self.check.as_str())?;
+        match &self.outcome {
+            Outcome::Passed => Ok(()),
+            Outcome::Failed { expected, observed } => write!(f, ": expected {expected}, observed {observed}"),
+            Outcome::Skipped { reason } => write!(f, ": skipped, {reason}"),
+        }
+    }
+}
+
 /// How a check came out.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]

@@ -61,7 +61,8 @@ impl std::fmt::Debug for Parts<'_> {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Written {
     /// The root's hash, if verity protects it.
-    pub root_hash: Option<String>,
+    #[serde(serialize_with = "as_text")]
+    pub root_hash: Option<RootHash>,
     /// The kernel's command line.
     pub command_line: String,
     /// The release of the kernel.
@@ -72,6 +73,10 @@ pub struct Written {
     pub initrd_size: ByteCount,
     /// Identifier of each partition, in order of place.
     pub partitions: Vec<(Role, Uuid)>,
+}
+
+fn as_text<S: serde::Serializer>(hash: &Option<RootHash>, serializer: S) -> Result<S::Ok, S::Error> {
+    hash.as_ref().map(ToString::to_string).serialize(serializer)
 }
 
 /// Why the disk was not written.
@@ -197,7 +202,7 @@ pub fn write(path: &Path, parts: &Parts<'_>, progress: &dyn Progress) -> Result<
     let table = table(parts, root_hash.as_ref());
     gpt::write(&mut disk.whole().map_err(failed)?, parts.layout.disk_size, &table)?;
     let written = Written {
-        root_hash: root_hash.map(|hash| hash.to_string()),
+        root_hash,
         command_line,
         kernel: kernel.release().to_owned(),
         root_size,
