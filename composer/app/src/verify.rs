@@ -4,7 +4,7 @@
 //! system partition, `erofs-rs` the root, `ext4-view` the state. Only the hash tree is read by code of
 //! our own, which shares nothing but the hash with what wrote it.
 //!
-//! A check is a function of the [`Evidence`]: one file here and one line of [`CHECKS`]. It passes,
+//! A check is a function of the `Evidence`: one file here and one line of `CHECKS`. It passes,
 //! fails with what was expected and what was observed, or is skipped because what it looks at is not
 //! there; a part that cannot be read fails the one check whose object it is. What is read is metadata
 //! and the few files that checks ask for: the hash tree vouches for every other byte.
