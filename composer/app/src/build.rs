@@ -259,7 +259,7 @@ fn make(
     let wanted = parts.recipe.output.formats.contains(&OutputFormat::Qcow2);
     // Digesting is one core's work, compressing clusters fills the other.
     let (digested, exported) = rayon::join(
-        || digest(&raw),
+        || digest_raw(&disk),
         || match wanted {
             true => export_qcow2(&disk, &qcow2, parts.recipe.output.qcow2_compression).map(|()| Some(digest(&qcow2))),
             false => Ok(None),
@@ -293,6 +293,13 @@ fn read_back(disk: &DiskFile, parts: &Parts<'_>, written: &Written, progress: &d
     }
     let failed = findings.failures().map(ToString::to_string).collect::<Vec<_>>();
     Err(BuildError::Refused { failed: failed.join("; ") }.into())
+}
+
+/// As [`digest`], of the disk.
+fn digest_raw(disk: &DiskFile) -> Result<OutputFile, Failure> {
+    let failed = |source| BuildError::ReadBack { path: disk.path().to_owned(), source };
+    let (size, sha256) = contents::digest_disk(disk).map_err(failed)?;
+    Ok(OutputFile { size, sha256 })
 }
 
 /// Reads a finished file through: what it is called by in SHA256SUMS.

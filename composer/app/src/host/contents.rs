@@ -7,8 +7,11 @@ use std::path::{Path, PathBuf};
 
 use goni_disk::tree::{Content, ContentKey, ContentSource};
 use goni_model::digest::Sha256Digest;
+use goni_model::number::{to_u64, to_usize};
+use goni_model::size::ByteCount;
 use sha2::{Digest as _, Sha256};
 
+use crate::host::disk_file::DiskFile;
 use crate::host::walk::Directory;
 
 /// What sets the keys of files from elsewhere apart: no path in a directory holds a NUL.
@@ -49,8 +52,35 @@ pub fn inspect(path: &Path) -> io::Result<Inspected> {
             head.extend_from_slice(&buffer[..read.min(64)]);
         }
         hasher.update(&buffer[..read]);
-        size += goni_model::number::to_u64(read);
+        size += to_u64(read);
     }
+}
+
+/// The digest of a whole disk. Holes are not read: zeros are zeros.
+///
+/// # Errors
+/// What reading raises.
+pub fn digest_disk(disk: &DiskFile) -> io::Result<(u64, Sha256Digest)> {
+    let size = disk.size()?.get();
+    let (mut hasher, mut position) = (Sha256::new(), 0);
+    let (zeros, mut buffer) = (vec![0; 1 << 20], vec![0; 1 << 20]);
+    for extent in disk.extents()?.into_iter().chain(std::iter::once(size..size)) {
+        let mut hole = extent.start.saturating_sub(position);
+        while hole > 0 {
+            let part = to_usize(hole.min(to_u64(zeros.len())));
+            hasher.update(&zeros[..part]);
+            hole -= to_u64(part);
+        }
+        let mut data = disk.window(ByteCount::new(extent.start), ByteCount::new(extent.end - extent.start));
+        loop {
+            match data.read(&mut buffer)? {
+                0 => break,
+                read => hasher.update(&buffer[..read]),
+            }
+        }
+        position = extent.end;
+    }
+    Ok((size, Sha256Digest::finish(hasher)))
 }
 
 impl Contents {
@@ -74,5 +104,27 @@ impl ContentSource for Contents {
             Some(path) => Ok(Box::new(File::open(path)?)),
             None => self.directory.open(key),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::{Seek as _, SeekFrom, Write as _};
+
+    use super::*;
+
+    #[test]
+    fn a_disk_with_holes_digests_like_its_bytes() {
+        let place = tempfile::tempdir().unwrap();
+        let path = place.path().join("disk");
+        let disk = DiskFile::create(&path, ByteCount::new((5 << 20) + 3)).unwrap();
+        let mut whole = disk.whole().unwrap();
+        for offset in [0, (2 << 20) + 17, (5 << 20) + 1] {
+            whole.seek(SeekFrom::Start(offset)).unwrap();
+            whole.write_all(b"ab").unwrap();
+        }
+        let (size, sha256) = digest_disk(&disk).unwrap();
+        let inspected = inspect(&path).unwrap();
+        assert_eq!((size, sha256), (inspected.size, inspected.sha256));
     }
 }
