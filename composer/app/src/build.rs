@@ -394,6 +394,9 @@ fn manifest_of<'a>(
 }
 
 /// Gives everything its final name; the manifest, which vouches for the rest, comes last.
+///
+/// `SHA256SUMS` keeps the lines of other images that are still there; `manifest.json` leads to the
+/// manifest of the image built last.
 fn finish(
     scratch: &Scratch,
     out: &Path,
@@ -404,17 +407,29 @@ fn finish(
     let manifest_name = manifest_name(plan);
     let mut text = serde_json::to_vec_pretty(manifest).map_err(BuildError::Manifest)?;
     text.push(b'\n');
-    let mut sums: Vec<(String, Sha256Digest)> =
-        files.iter().map(|(name, file)| (name.clone(), file.sha256)).collect();
-    sums.push((manifest_name.clone(), Sha256Digest::of(&text)));
-    sums.sort();
+    let mut sums = other_sums(out, &plan.stem())?;
+    sums.extend(files.iter().map(|(name, file)| (name.clone(), file.sha256.to_string())));
+    sums.insert(manifest_name.clone(), Sha256Digest::of(&text).to_string());
     let sums: String = sums.iter().map(|(name, sha256)| format!("{sha256}  {name}\n")).collect();
     files::flush_filesystem(scratch.path())?;
     for name in files.keys() {
         files::rename(&scratch.path().join(name), &out.join(name))?;
     }
     files::replace(&out.join("SHA256SUMS"), sums.as_bytes(), 0o644)?;
-    files::replace(&out.join(manifest_name), &text, 0o644)?;
+    files::replace(&out.join(&manifest_name), &text, 0o644)?;
+    files::replace_link(&out.join("manifest.json"), &manifest_name)?;
     files::flush_directory(out)?;
     Ok(())
+}
+
+/// The lines of `SHA256SUMS` that are about files of other images.
+fn other_sums(out: &Path, stem: &str) -> Result<BTreeMap<String, String>, Failure> {
+    let text = match files::read_text(&out.join("SHA256SUMS"), 16 << 20) {
+        Err(error) if error.is_not_found() => return Ok(BTreeMap::new()),
+        text => text?,
+    };
+    let lines = text.lines().filter_map(|line| line.split_once("  "));
+    let others = lines
+        .filter(|(_, name)| !name.starts_with(&format!("{stem}.")) && files::size(&out.join(name)).is_some());
+    Ok(others.map(|(sha256, name)| (name.to_owned(), sha256.to_owned())).collect())
 }
