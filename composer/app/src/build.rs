@@ -159,6 +159,12 @@ pub fn build(
     state::write_tables(&mut root, &plan.layout, uuid, date)?;
     let state = state::set_apart(&mut root, date)?;
     files::create_directories(&order.out)?;
+    for left in
+        files::names(&order.out)?.iter().filter(|name| name.starts_with(&format!(".{}.", plan.stem())))
+    {
+        // Of a build that was killed: the hold on the tree says that no other is at work.
+        files::remove_tree(&order.out.join(left))?;
+    }
     let scratch = Scratch::create(&order.out, &plan.stem())?;
     let parts = Parts {
         recipe: &project.recipe,

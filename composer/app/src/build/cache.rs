@@ -69,7 +69,8 @@ pub(super) fn configured(
         Err(failure) => progress.warn(&format!("a kept tree is made anew: {failure:?}")),
     }
     for old in files::names(&trees)? {
-        if old.starts_with(&format!("{kind}_")) {
+        // The second is what a killed build left.
+        if old.starts_with(&format!("{kind}_")) || old.starts_with(&format!(".{kind}.")) {
             files::remove_tree(&trees.join(old))?;
         }
     }
