@@ -33,7 +33,7 @@ fn with_sources<T>(act: impl FnOnce(&Path, Sources<'_>) -> T) -> T {
 
 fn tools() -> &'static Toolbox {
     static TOOLS: OnceLock<Toolbox> = OnceLock::new();
-    TOOLS.get_or_init(|| with_sources(|cache, sources| toolbox::open(cache, sources).unwrap()))
+    TOOLS.get_or_init(|| with_sources(|cache, sources| toolbox::open(cache, sources, &SystemClock).unwrap()))
 }
 
 /// How a tool ends and what it says, both streams in their order.

@@ -1,9 +1,8 @@
 //! The test of the checks: each is run on images that were broken in one way, and must see it; and on
 //! none of them may another check fail.
 //!
-//! A build and a boot for each mutation, a quarter of an hour in all, so a bare `cargo test` leaves it
-//! out: `cargo test --test smoke_mutations`. `GONI_COMPOSE_MUTATIONS=plain-swap,open-data` runs these
-//! alone.
+//! A build and a boot for each mutation, about a minute each where there is no hardware
+//! virtualisation. `GONI_COMPOSE_MUTATIONS=plain-swap,open-data` runs these alone.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;

@@ -15,7 +15,6 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use goni_disk::qcow2::{self, Compression, Qcow2Error};
-use goni_disk::tree::FileTree;
 use goni_model::digest::Sha256Digest;
 use goni_model::layout::Role;
 use goni_model::lock::Lock;
@@ -108,7 +107,12 @@ impl Classify for BuildError {
 ///
 /// # Errors
 /// A lock that is stale, inputs that cannot be read, sizes that make no disk.
-pub fn plan(project: &Project, order: &Order, workshop: &Workshop, progress: &dyn Progress) -> Result<Plan, Failure> {
+pub fn plan(
+    project: &Project,
+    order: &Order,
+    workshop: &Workshop,
+    progress: &dyn Progress,
+) -> Result<Plan, Failure> {
     let lock = resolve::satisfied_lock(project)?;
     let inputs = inputs::gather(project, order, workshop, progress)?;
     Ok(plan::plan(project, &lock, &inputs.listed(), CODE)?)
@@ -118,7 +122,12 @@ pub fn plan(project: &Project, order: &Order, workshop: &Workshop, progress: &dy
 ///
 /// # Errors
 /// Anything a stage says; nothing then bears a final name that did not before.
-pub fn build(project: &Project, order: &Order, workshop: &Workshop, progress: &dyn Progress) -> Result<Built, Failure> {
+pub fn build(
+    project: &Project,
+    order: &Order,
+    workshop: &Workshop,
+    progress: &dyn Progress,
+) -> Result<Built, Failure> {
     let lock = lock_to_build_from(project, workshop, progress)?;
     let inputs = inputs::gather(project, order, workshop, progress)?;
     let listed = inputs.listed();
@@ -135,19 +144,27 @@ pub fn build(project: &Project, order: &Order, workshop: &Workshop, progress: &d
         return Ok(built);
     }
     for name in &inputs.stand_ins {
-        progress.warn(&format!("payload `{name}` is a stand-in, not the real program: give --payload {name}=FILE"));
+        progress.warn(&format!(
+            "payload `{name}` is a stand-in, not the real program: give --payload {name}=FILE"
+        ));
     }
     let date = Timestamp::from_seconds(i64::try_from(lock.source_date).unwrap_or(i64::MAX));
     let configured = cache::configured(&lock, &plan, &program, workshop, progress)?;
     workshop.interrupt().check()?;
-    let mut contents = Contents::new(configured.directory);
+    let cache::Configured { tree: mut root, directory, in_use: _in_use } = configured;
+    let mut contents = Contents::new(directory);
     let payloads = inputs.payloads(&mut contents);
-    let mut root = configured.tree;
     overlay::lay(&mut root, &contents, &inputs.overlays, &payloads, date)?;
     let uuid = |role| image::partition_uuid(&project.recipe, &project.target, role);
     state::write_tables(&mut root, &plan.layout, uuid, date)?;
     let state = state::set_apart(&mut root, date)?;
     files::create_directories(&order.out)?;
+    for left in
+        files::names(&order.out)?.iter().filter(|name| name.starts_with(&format!(".{}.", plan.stem())))
+    {
+        // Of a build that was killed: the hold on the tree says that no other is at work.
+        files::remove_tree(&order.out.join(left))?;
+    }
     let scratch = Scratch::create(&order.out, &plan.stem())?;
     let parts = Parts {
         recipe: &project.recipe,
@@ -172,13 +189,18 @@ pub fn build(project: &Project, order: &Order, workshop: &Workshop, progress: &d
 }
 
 /// The lock that is there, or a new one where there is none; a stale one is an error.
-fn lock_to_build_from(project: &Project, workshop: &Workshop, progress: &dyn Progress) -> Result<Lock, Failure> {
+fn lock_to_build_from(
+    project: &Project,
+    workshop: &Workshop,
+    progress: &dyn Progress,
+) -> Result<Lock, Failure> {
     if resolve::read_lock(project)?.is_some() {
         return resolve::satisfied_lock(project);
     }
     let lock = resolve::resolve(project, None, workshop, progress)?;
     files::replace(&project.lock(), lock.to_string().as_bytes(), 0o644)?;
-    progress.warn(&format!("there was no lock: `{}` is new, keep it with the recipe", project.lock().display()));
+    progress
+        .warn(&format!("there was no lock: `{}` is new, keep it with the recipe", project.lock().display()));
     Ok(lock)
 }
 
@@ -216,7 +238,13 @@ fn check_places(out: &Path, names: &[String]) -> Result<(), Failure> {
 
 /// The image that is there, if it is exactly what would be built. A file is known by size and by the
 /// manifest, which is written last; `verify` reads the bytes.
-fn unchanged(project: &Project, order: &Order, plan: &Plan, build: StageId, inputs: &inputs::Inputs) -> Option<Built> {
+fn unchanged(
+    project: &Project,
+    order: &Order,
+    plan: &Plan,
+    build: StageId,
+    inputs: &inputs::Inputs,
+) -> Option<Built> {
     let text = files::read_capped(&order.out.join(manifest_name(plan)), 64 << 20).ok()?;
     let known: manifest::Known = serde_json::from_slice(&text).ok()?;
     let same = known.build == *build.digest()
@@ -261,7 +289,8 @@ fn make(
     let (digested, exported) = rayon::join(
         || digest_raw(&disk),
         || match wanted {
-            true => export_qcow2(&disk, &qcow2, parts.recipe.output.qcow2_compression).map(|()| Some(digest(&qcow2))),
+            true => export_qcow2(&disk, &qcow2, parts.recipe.output.qcow2_compression)
+                .map(|()| Some(digest(&qcow2))),
             false => Ok(None),
         },
     );
@@ -275,7 +304,12 @@ fn make(
 
 /// Reads the finished bytes back with readers that share no code with the writers, and compares them
 /// with what was planned. An image that fails gets no name.
-fn read_back(disk: &DiskFile, parts: &Parts<'_>, written: &Written, progress: &dyn Progress) -> Result<(), Failure> {
+fn read_back(
+    disk: &DiskFile,
+    parts: &Parts<'_>,
+    written: &Written,
+    progress: &dyn Progress,
+) -> Result<(), Failure> {
     let mut findings = verify::verify(disk, progress)?;
     let uuids: BTreeMap<Role, Uuid> = written.partitions.iter().copied().collect();
     let slots = parts.layout.slots();
@@ -304,7 +338,8 @@ fn digest_raw(disk: &DiskFile) -> Result<OutputFile, Failure> {
 
 /// Reads a finished file through: what it is called by in SHA256SUMS.
 fn digest(path: &Path) -> Result<OutputFile, Failure> {
-    let inspected = contents::inspect(path).map_err(|source| BuildError::ReadBack { path: path.to_owned(), source })?;
+    let inspected =
+        contents::inspect(path).map_err(|source| BuildError::ReadBack { path: path.to_owned(), source })?;
     Ok(OutputFile { size: inspected.size, sha256: inspected.sha256 })
 }
 
@@ -340,7 +375,10 @@ fn manifest_of<'a>(
         uuid: uuids.get(&slot.role).map(Uuid::to_string).unwrap_or_default(),
     });
     let recipe = project.origins.iter().map(|(key, effective)| {
-        (key.to_string(), Effective { value: effective.value.to_string(), origin: effective.origin.to_string() })
+        (
+            key.to_string(),
+            Effective { value: effective.value.to_string(), origin: effective.origin.to_string() },
+        )
     });
     Manifest {
         schema: 1,
@@ -362,6 +400,9 @@ fn manifest_of<'a>(
 }
 
 /// Gives everything its final name; the manifest, which vouches for the rest, comes last.
+///
+/// `SHA256SUMS` keeps the lines of other images that are still there; `manifest.json` leads to the
+/// manifest of the image built last.
 fn finish(
     scratch: &Scratch,
     out: &Path,
@@ -372,22 +413,29 @@ fn finish(
     let manifest_name = manifest_name(plan);
     let mut text = serde_json::to_vec_pretty(manifest).map_err(BuildError::Manifest)?;
     text.push(b'\n');
-    let mut sums: Vec<(String, Sha256Digest)> = files.iter().map(|(name, file)| (name.clone(), file.sha256)).collect();
-    sums.push((manifest_name.clone(), Sha256Digest::of(&text)));
-    sums.sort();
+    let mut sums = other_sums(out, &plan.stem())?;
+    sums.extend(files.iter().map(|(name, file)| (name.clone(), file.sha256.to_string())));
+    sums.insert(manifest_name.clone(), Sha256Digest::of(&text).to_string());
     let sums: String = sums.iter().map(|(name, sha256)| format!("{sha256}  {name}\n")).collect();
     files::flush_filesystem(scratch.path())?;
     for name in files.keys() {
         files::rename(&scratch.path().join(name), &out.join(name))?;
     }
     files::replace(&out.join("SHA256SUMS"), sums.as_bytes(), 0o644)?;
-    files::replace(&out.join(manifest_name), &text, 0o644)?;
+    files::replace(&out.join(&manifest_name), &text, 0o644)?;
+    files::replace_link(&out.join("manifest.json"), &manifest_name)?;
     files::flush_directory(out)?;
     Ok(())
 }
 
-/// A configured tree and the directory that holds its bytes.
-struct Configured {
-    tree: FileTree,
-    directory: crate::host::walk::Directory,
+/// The lines of `SHA256SUMS` that are about files of other images.
+fn other_sums(out: &Path, stem: &str) -> Result<BTreeMap<String, String>, Failure> {
+    let text = match files::read_text(&out.join("SHA256SUMS"), 16 << 20) {
+        Err(error) if error.is_not_found() => return Ok(BTreeMap::new()),
+        text => text?,
+    };
+    let lines = text.lines().filter_map(|line| line.split_once("  "));
+    let others = lines
+        .filter(|(_, name)| !name.starts_with(&format!("{stem}.")) && files::size(&out.join(name)).is_some());
+    Ok(others.map(|(sha256, name)| (name.to_owned(), sha256.to_owned())).collect())
 }

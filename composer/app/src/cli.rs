@@ -25,7 +25,7 @@ use clap::Parser as _;
 
 use crate::cli::arguments::{Arguments, Verb};
 use crate::cli::terminal::Terminal;
-use crate::failure::{Class, Classify, Failure};
+use crate::failure::{Class, Failure};
 
 /// The program: arguments, verb, exit code.
 #[must_use]
@@ -66,15 +66,4 @@ fn dispatch(arguments: &Arguments, terminal: &Terminal) -> Result<ExitCode, Fail
         Verb::Completions(arguments) => completions::run(arguments, terminal),
     };
     done.map(|()| ExitCode::SUCCESS)
-}
-
-/// A verb whose work this build of the program does not contain.
-#[derive(Debug, thiserror::Error)]
-#[error("this build of goni-compose cannot `{0}`")]
-struct Absent(&'static str);
-
-impl Classify for Absent {
-    fn class(&self) -> Class {
-        Class::Environment
-    }
 }

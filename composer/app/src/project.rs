@@ -216,7 +216,9 @@ impl Loader<'_> {
             self.overlay(name, &known, &mut Vec::new(), &mut overlays, &mut faults)?;
         }
         let mut stand_ins = BTreeMap::new();
-        for (payload, name) in recipe.payloads.iter().filter_map(|(name, it)| Some((name, it.stand_in.as_ref()?))) {
+        for (payload, name) in
+            recipe.payloads.iter().filter_map(|(name, it)| Some((name, it.stand_in.as_ref()?)))
+        {
             let mut with = overlays.clone();
             self.overlay(name, &known, &mut Vec::new(), &mut with, &mut faults)?;
             stand_ins.insert(payload.clone(), with.split_off(overlays.len()));

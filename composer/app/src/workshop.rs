@@ -76,7 +76,7 @@ impl Workshop {
             true => Box::new(Refusing),
             false => Box::new(HttpFetch::new(Options::of(&environment)?, interrupt.clone())?),
         };
-        let runner = System::default();
+        let runner = System::default().stopping_on(interrupt.flag());
         Ok(Self {
             choices,
             environment,
@@ -158,6 +158,6 @@ impl Workshop {
         if let Some(toolbox) = Toolbox::find(&self.cache) {
             return Ok(toolbox);
         }
-        toolbox::open(&self.cache, self.sources(&self.mirrors()?, progress))
+        toolbox::open(&self.cache, self.sources(&self.mirrors()?, progress), self.clock())
     }
 }

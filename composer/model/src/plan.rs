@@ -144,7 +144,8 @@ impl fmt::Display for Plan {
         writeln!(f)?;
         writeln!(f, "disk of {}, sectors of {} bytes", self.layout.disk_size, self.layout.sector_size.get())?;
         for slot in self.layout.slots() {
-            let uuid = self.partitions.get(&slot.role).map_or("from the root hash".to_owned(), Uuid::to_string);
+            let uuid =
+                self.partitions.get(&slot.role).map_or("from the root hash".to_owned(), Uuid::to_string);
             writeln!(
                 f,
                 "{:<12} {:>9}..{:<9} {:>8}  {uuid}",

@@ -3,11 +3,12 @@
 
 use std::path::Path;
 
+use goni_disk::tree::FileTree;
 use goni_model::lock::Lock;
 use goni_model::plan::{Plan, StageId, StageKind};
 use goni_model::time::Timestamp;
 
-use crate::build::{Configured, snapshot};
+use crate::build::snapshot;
 use crate::failure::{Class, Classify, Failure};
 use crate::host::files::lock::Lock as FileLock;
 use crate::host::files::{self, FileError};
@@ -28,6 +29,14 @@ impl Classify for snapshot::SnapshotError {
     }
 }
 
+/// A configured tree, the directory that holds its bytes, and the hold on it that keeps other builds
+/// from removing it.
+pub(super) struct Configured {
+    pub(super) tree: FileTree,
+    pub(super) directory: Directory,
+    pub(super) in_use: FileLock,
+}
+
 /// The tree of a lock after its maintainer scripts have run.
 ///
 /// One tree is kept per image and architecture. A kept tree that cannot be read is made anew.
@@ -44,29 +53,32 @@ pub(super) fn configured(
     let trees = workshop.cache().join("trees");
     files::create_directories(&trees)?;
     let kind = format!("{}_{}", plan.name, plan.arch);
-    let _alone = FileLock::exclusive(&trees.join(format!("{kind}.lock")))?;
+    // Held until the image is written: another build of the same image waits.
+    let in_use = FileLock::exclusive_when_free(&trees.join(format!("{kind}.lock")))?;
     // What the tree depends on, and the very program that made it.
-    let stage = StageId::of(StageKind::Configure, program, "", plan.id(StageKind::Configure), plan.source_date);
+    let stage =
+        StageId::of(StageKind::Configure, program, "", plan.id(StageKind::Configure), plan.source_date);
     let name = format!("{kind}_{stage}");
     let kept = trees.join(&name);
     match read(&kept) {
-        Ok(Some(configured)) => {
+        Ok(Some((tree, directory))) => {
             progress.end("configure", "kept from an earlier build");
-            return Ok(configured);
+            return Ok(Configured { tree, directory, in_use });
         }
         Ok(None) => {}
         Err(failure) => progress.warn(&format!("a kept tree is made anew: {failure:?}")),
     }
     for old in files::names(&trees)? {
-        if old.starts_with(&format!("{kind}_")) {
+        // The second is what a killed build left.
+        if old.starts_with(&format!("{kind}_")) || old.starts_with(&format!(".{kind}.")) {
             files::remove_tree(&trees.join(old))?;
         }
     }
     let scratch = Scratch::create(&trees, &kind)?;
-    let made = make(lock, scratch.path(), workshop, progress)?;
+    let tree = make(lock, scratch.path(), workshop, progress)?;
     files::rename(scratch.path(), &kept)?;
     drop(scratch.keep());
-    Ok(Configured { directory: open(&kept)?, ..made })
+    Ok(Configured { tree, directory: open(&kept)?, in_use })
 }
 
 fn open(kept: &Path) -> Result<Directory, Failure> {
@@ -74,25 +86,31 @@ fn open(kept: &Path) -> Result<Directory, Failure> {
     Ok(Directory::open(&root).map_err(FileError::io("reading", &root))?)
 }
 
-fn read(kept: &Path) -> Result<Option<Configured>, Failure> {
+fn read(kept: &Path) -> Result<Option<(FileTree, Directory)>, Failure> {
     let text = match files::read_capped(&kept.join("tree.json"), LARGEST_SNAPSHOT) {
         Ok(text) => text,
         Err(error) if error.is_not_found() => return Ok(None),
         Err(error) => return Err(error.into()),
     };
-    Ok(Some(Configured { tree: snapshot::read(&text)?, directory: open(kept)? }))
+    Ok(Some((snapshot::read(&text)?, open(kept)?)))
 }
 
-fn make(lock: &Lock, scratch: &Path, workshop: &Workshop, progress: &dyn Progress) -> Result<Configured, Failure> {
+fn make(
+    lock: &Lock,
+    scratch: &Path,
+    workshop: &Workshop,
+    progress: &dyn Progress,
+) -> Result<FileTree, Failure> {
     let mirrors = workshop.mirrors()?;
     let packages = fetch_packages(&lock.packages, workshop.sources(&mirrors, progress))?;
     workshop.interrupt().check()?;
-    let packages: Vec<DebFile> = packages.into_iter().map(|(locked, path)| DebFile { locked, path }).collect();
+    let packages: Vec<DebFile> =
+        packages.into_iter().map(|(locked, path)| DebFile { locked, path }).collect();
     let root = scratch.join("root");
     let unpacked = unpack(&packages, &scratch.join("blobs"), &root, progress)?;
     workshop.interrupt().check()?;
     let date = Timestamp::from_seconds(i64::try_from(lock.source_date).unwrap_or(i64::MAX));
     let configured = configure(&root, &unpacked.tree, date, workshop.runner(), progress)?;
     files::replace(&scratch.join("tree.json"), &snapshot::write(&configured.tree)?, 0o600)?;
-    Ok(Configured { tree: configured.tree, directory: configured.contents })
+    Ok(configured.tree)
 }

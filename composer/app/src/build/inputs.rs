@@ -1,6 +1,5 @@
 //! What is laid over the configured tree: overlays with their files, payloads with their bytes.
 
-use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use goni_disk::tree::{Content, Kind, Owner};
@@ -76,9 +75,9 @@ impl Classify for InputError {
         match self {
             Self::Unknown { known, .. } if known.is_empty() => Some("the recipe has no payloads".to_owned()),
             Self::Unknown { known, .. } => Some(format!("it has {known}")),
-            Self::Nothing { name } => {
-                Some(format!("give --payload {name}=FILE, or say [payload.{name}] source or stand-in in the recipe"))
-            }
+            Self::Nothing { name } => Some(format!(
+                "give --payload {name}=FILE, or say [payload.{name}] source or stand-in in the recipe"
+            )),
             Self::TooLarge { .. } => Some("make it a payload".to_owned()),
             _ => None,
         }
@@ -107,7 +106,10 @@ pub(super) fn gather(
             (None, PayloadSource::File(file)) => project.file(file),
             (None, PayloadSource::Url { url, sha256 }) => download(url.as_str(), sha256, workshop, progress)?,
             (None, PayloadSource::Open) => {
-                let overlays = project.stand_ins.get(name).ok_or_else(|| InputError::Nothing { name: name.to_string() })?;
+                let overlays = project
+                    .stand_ins
+                    .get(name)
+                    .ok_or_else(|| InputError::Nothing { name: name.to_string() })?;
                 laid.extend(overlays);
                 inputs.stand_ins.push(name.to_string());
                 continue;
@@ -164,7 +166,8 @@ fn load(loaded: &project::LoadedOverlay) -> Result<LoadedOverlay, Failure> {
     };
     let directory = Directory::open(tree).map_err(FileError::io("reading", tree))?;
     let owner = |_: &_, _: &_| Owner::Overlay(name.as_str().into());
-    let walked = directory.walk(&owner).map_err(|source| InputError::Walk { overlay: name.clone(), source })?;
+    let walked =
+        directory.walk(&owner).map_err(|source| InputError::Walk { overlay: name.clone(), source })?;
     let mut entries = Vec::new();
     for (path, entry) in walked.iter().filter(|(path, _)| !path.is_root()) {
         let kind = match &walked.inode(entry.inode).kind {
@@ -176,10 +179,9 @@ fn load(loaded: &project::LoadedOverlay) -> Result<LoadedOverlay, Failure> {
             }
             Kind::File(content) => {
                 let mut bytes = Vec::new();
-                content
-                    .open(&directory)
-                    .and_then(|mut reader| reader.read_to_end(&mut bytes))
-                    .map_err(FileError::io("reading", &tree.join(String::from_utf8_lossy(path.as_bytes()).as_ref())))?;
+                content.open(&directory).and_then(|mut reader| reader.read_to_end(&mut bytes)).map_err(
+                    FileError::io("reading", &tree.join(String::from_utf8_lossy(path.as_bytes()).as_ref())),
+                )?;
                 Kind::File(Content::inline(bytes))
             }
             other => {
@@ -241,4 +243,3 @@ fn digest(loaded: &LoadedOverlay) -> Sha256Digest {
     }
     Sha256Digest::finish(hasher)
 }
-

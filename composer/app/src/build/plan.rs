@@ -65,7 +65,14 @@ pub fn plan(project: &Project, lock: &Lock, inputs: &[Input], code: &str) -> Res
         inputs.iter().filter(|input| input.kind == "payload").map(|input| input.name.as_str()).collect();
     let packages = serde_json::to_string(&lock.packages)?;
     let inputs = serde_json::to_string(inputs)?;
-    let disk = serde_json::to_string(&(&recipe.name, &recipe.version, &recipe.root, &recipe.kernel, target, &layout))?;
+    let disk = serde_json::to_string(&(
+        &recipe.name,
+        &recipe.version,
+        &recipe.root,
+        &recipe.kernel,
+        target,
+        &layout,
+    ))?;
     let output = serde_json::to_string(&recipe.output)?;
     let mut stages: Vec<PlannedStage> = Vec::new();
     for (kind, parameters, note) in [
@@ -75,7 +82,11 @@ pub fn plan(project: &Project, lock: &Lock, inputs: &[Input], code: &str) -> Res
         (StageKind::Overlay, &inputs, [overlays, payloads].concat().join(", ")),
         (StageKind::Image, &disk, format!("{} of {}", recipe.name, target.name)),
         (StageKind::Verify, "", String::new()),
-        (StageKind::Export, &output, recipe.output.formats.iter().map(|format| format.name()).collect::<Vec<_>>().join(", ")),
+        (
+            StageKind::Export,
+            &output,
+            recipe.output.formats.iter().map(|format| format.name()).collect::<Vec<_>>().join(", "),
+        ),
     ] {
         let before = stages.last().map(|stage| stage.id);
         let id = StageId::of(kind, code, parameters, before, lock.source_date);

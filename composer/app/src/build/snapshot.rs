@@ -2,7 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use goni_disk::tree::{Content, ContentKey, DeviceNumber, FileTree, Inode, InodeId, Kind, Metadata, Owner, TreePath};
+use goni_disk::tree::{
+    Content, ContentKey, DeviceNumber, FileTree, Inode, InodeId, Kind, Metadata, Owner, TreePath,
+};
 use goni_model::time::Timestamp;
 use serde::{Deserialize, Serialize};
 
@@ -85,9 +87,13 @@ fn keep(inode: &Inode) -> KeptInode {
     let kind = match &inode.kind {
         Kind::Directory => KeptKind::Directory,
         Kind::File(Content::Inline(bytes)) => KeptKind::Inline(bytes.to_vec()),
-        Kind::File(Content::Stored { key, size }) => KeptKind::Stored { key: key.as_bytes().to_vec(), size: *size },
+        Kind::File(Content::Stored { key, size }) => {
+            KeptKind::Stored { key: key.as_bytes().to_vec(), size: *size }
+        }
         Kind::Symlink(target) => KeptKind::Symlink(target.clone()),
-        Kind::CharacterDevice(number) => KeptKind::CharacterDevice { major: number.major, minor: number.minor },
+        Kind::CharacterDevice(number) => {
+            KeptKind::CharacterDevice { major: number.major, minor: number.minor }
+        }
         Kind::BlockDevice(number) => KeptKind::BlockDevice { major: number.major, minor: number.minor },
         Kind::Fifo => KeptKind::Fifo,
     };
@@ -99,7 +105,9 @@ fn keep(inode: &Inode) -> KeptInode {
 pub(super) fn read(text: &[u8]) -> Result<FileTree, SnapshotError> {
     let Snapshot(lines) = serde_json::from_slice(text)?;
     let mut lines = lines.into_iter().enumerate();
-    let Some((_, Line { inode: Ok(root), owner, .. })) = lines.next() else { return Err(SnapshotError::Entry(0)) };
+    let Some((_, Line { inode: Ok(root), owner, .. })) = lines.next() else {
+        return Err(SnapshotError::Entry(0));
+    };
     let mut tree = FileTree::new(restore(root).metadata, owner_of(owner));
     let mut ids: BTreeMap<usize, InodeId> = BTreeMap::new();
     for (index, line) in lines {
@@ -159,9 +167,12 @@ mod tests {
         let path = |text: &str| TreePath::parse(text.as_bytes()).unwrap();
         let owner = || Owner::Package("bash".into());
         let mut tree = FileTree::new(metadata(), Owner::Stage("x".into()));
-        let mut put = |name: &str, kind| tree.insert(path(name), Inode { metadata: metadata(), kind }, owner()).unwrap();
+        let mut put = |name: &str, kind| {
+            tree.insert(path(name), Inode { metadata: metadata(), kind }, owner()).unwrap()
+        };
         put("d", Kind::Directory);
-        let file = put("d/\u{e9}", Kind::File(Content::Stored { key: ContentKey::new(&b"k\xff"[..]), size: 9 }));
+        let file =
+            put("d/\u{e9}", Kind::File(Content::Stored { key: ContentKey::new(&b"k\xff"[..]), size: 9 }));
         put("i", Kind::File(Content::inline(&b"bytes"[..])));
         put("l", Kind::Symlink(b"../x".to_vec()));
         put("c", Kind::CharacterDevice(DeviceNumber { major: 1, minor: 3 }));
@@ -169,7 +180,9 @@ mod tests {
         tree.link(path("hard"), file, Owner::Overlay("o".into())).unwrap();
         let again = read(&write(&tree).unwrap()).unwrap();
         let flat = |tree: &FileTree| -> Vec<(String, String, Inode)> {
-            tree.iter().map(|(p, e)| (p.to_string(), e.owner.to_string(), tree.inode(e.inode).clone())).collect()
+            tree.iter()
+                .map(|(p, e)| (p.to_string(), e.owner.to_string(), tree.inode(e.inode).clone()))
+                .collect()
         };
         assert_eq!(flat(&again), flat(&tree));
         assert_eq!(again.links(&path("hard")), 2);

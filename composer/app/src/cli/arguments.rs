@@ -6,8 +6,8 @@ use std::str::FromStr;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use goni_model::name::{InvalidName, Name, Url};
 
-use crate::workshop::Choices;
 use crate::cli::{build, check, completions, lock, plan, run, schema, smoke, toolbox, verify};
+use crate::workshop::Choices;
 
 /// Turns a recipe into a disk image that boots, and proves it.
 #[derive(Debug, Parser)]

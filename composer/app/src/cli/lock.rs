@@ -52,7 +52,8 @@ pub fn run(arguments: &LockArguments, global: &Global, terminal: &Terminal) -> R
         }
         if let (Ok(lock), false) = (&present, arguments.update) {
             let count = lock.packages.len();
-            return terminal.show(format!("{}: satisfies the recipe, {count} packages\n", project.lock().display()));
+            return terminal
+                .show(format!("{}: satisfies the recipe, {count} packages\n", project.lock().display()));
         }
         let previous = resolve::read_lock(&project)?;
         let workshop = Workshop::open(global.choices())?;

@@ -34,7 +34,8 @@ impl Request {
     /// # Errors
     /// Text that is no address.
     pub fn at_most(url: &str, bytes: u64) -> Result<Self, FetchError> {
-        let url = Url::parse(url).map_err(|error| FetchError::BadUrl { text: url.to_owned(), reason: error.to_string() })?;
+        let url = Url::parse(url)
+            .map_err(|error| FetchError::BadUrl { text: url.to_owned(), reason: error.to_string() })?;
         Ok(Self { url, size: Size::AtMost(bytes) })
     }
 }

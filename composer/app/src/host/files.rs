@@ -196,6 +196,18 @@ pub fn create(path: &Path) -> Result<File, FileError> {
     created.map_err(FileError::io("creating", path))
 }
 
+/// Makes a symbolic link, by rename: whoever looks finds the old one or the new one.
+///
+/// # Errors
+/// What making or renaming it raises.
+pub fn replace_link(path: &Path, target: &str) -> Result<(), FileError> {
+    let io = |error| FileError::io("writing", path)(error);
+    let scratch = tempfile::Builder::new().prefix(".link.").tempdir_in(parent(path)).map_err(io)?;
+    let link = scratch.path().join("link");
+    std::os::unix::fs::symlink(target, &link).map_err(io)?;
+    rename(&link, path)
+}
+
 /// The size of a regular file; `None` if there is none.
 #[must_use]
 pub fn size(path: &Path) -> Option<u64> {

@@ -72,13 +72,24 @@ impl Cause {
     }
 }
 
+impl FetchPackageError {
+    /// Whether the archive answered that it does not have the package.
+    #[must_use]
+    pub fn is_gone(&self) -> bool {
+        matches!(&*self.source, Cause::Fetch(error) if error.is_absent())
+    }
+}
+
 impl Classify for FetchPackageError {
     fn class(&self) -> Class {
         self.source.classify().class()
     }
 
     fn hint(&self) -> Option<String> {
-        self.source.classify().hint()
+        match self.is_gone() {
+            true => Some("archives drop what was superseded: `goni-compose lock --update RECIPE` brings the lock up to date".into()),
+            false => self.source.classify().hint(),
+        }
     }
 }
 

@@ -53,7 +53,10 @@ pub struct Parts<'a> {
 
 impl std::fmt::Debug for Parts<'_> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Parts").field("recipe", &self.recipe.name).field("layout", self.layout).finish_non_exhaustive()
+        f.debug_struct("Parts")
+            .field("recipe", &self.recipe.name)
+            .field("layout", self.layout)
+            .finish_non_exhaustive()
     }
 }
 
@@ -179,7 +182,11 @@ fn uuid_of(parts: &Parts<'_>, what: &str) -> Uuid {
 ///
 /// # Errors
 /// [`ImageError`]; what is there of the file is then of no use.
-pub fn write(path: &Path, parts: &Parts<'_>, progress: &dyn Progress) -> Result<(DiskFile, Written), ImageError> {
+pub fn write(
+    path: &Path,
+    parts: &Parts<'_>,
+    progress: &dyn Progress,
+) -> Result<(DiskFile, Written), ImageError> {
     let failed = |source| ImageError::File { path: path.to_owned(), source };
     let total = parts.root.inode_count();
     progress.begin(STAGE, Some(to_u64(total)), Unit::Steps);
@@ -207,9 +214,14 @@ pub fn write(path: &Path, parts: &Parts<'_>, progress: &dyn Progress) -> Result<
         kernel: kernel.release().to_owned(),
         root_size,
         initrd_size: ByteCount::new(to_u64(kernel.initrd_size())),
-        partitions: std::iter::zip(parts.layout.slots(), &table.partitions).map(|(slot, it)| (slot.role, it.guid)).collect(),
+        partitions: std::iter::zip(parts.layout.slots(), &table.partitions)
+            .map(|(slot, it)| (slot.role, it.guid))
+            .collect(),
     };
-    progress.end(STAGE, &format!("root {}, initrd {}", mebibytes(written.root_size), mebibytes(written.initrd_size)));
+    progress.end(
+        STAGE,
+        &format!("root {}, initrd {}", mebibytes(written.root_size), mebibytes(written.initrd_size)),
+    );
     Ok((disk, written))
 }
 
@@ -238,20 +250,22 @@ fn write_root(disk: &DiskFile, parts: &Parts<'_>) -> Result<(ByteCount, Option<R
     };
     let window = disk.window(slot_of_root.offset, slot_of_root.size);
     let mut output = io::BufWriter::with_capacity(1 << 20, window);
-    let summary = erofs::write(parts.root, parts.content, &options, &mut output).map_err(|error| ImageError::Root(Box::new(error)))?;
-    output.into_inner().map_err(|error| {
-        ImageError::File { path: disk.path().to_owned(), source: error.into_error() }
-    })?;
+    let summary = erofs::write(parts.root, parts.content, &options, &mut output)
+        .map_err(|error| ImageError::Root(Box::new(error)))?;
+    output
+        .into_inner()
+        .map_err(|error| ImageError::File { path: disk.path().to_owned(), source: error.into_error() })?;
     let Some(slot_of_tree) = parts.layout.slot(Role::RootVerity) else { return Ok((summary.size, None)) };
     // Salted by what the image is, so that no table of hashes made for one serves for another.
     let salt = *Sha256Digest::of(uuid_of(parts, "verity salt").as_bytes()).as_bytes();
     let params = Params { salt, uuid: uuid_of(parts, "verity") };
     let data = disk.window(slot_of_root.offset, summary.size);
-    let mut output = io::BufWriter::with_capacity(1 << 20, disk.window(slot_of_tree.offset, slot_of_tree.size));
+    let mut output =
+        io::BufWriter::with_capacity(1 << 20, disk.window(slot_of_tree.offset, slot_of_tree.size));
     let hash = verity::format(data, summary.size, &params, &mut output)?;
-    output.into_inner().map_err(|error| {
-        ImageError::File { path: disk.path().to_owned(), source: error.into_error() }
-    })?;
+    output
+        .into_inner()
+        .map_err(|error| ImageError::File { path: disk.path().to_owned(), source: error.into_error() })?;
     Ok((summary.size, Some(hash)))
 }
 
@@ -266,7 +280,8 @@ fn write_esp(disk: &DiskFile, parts: &Parts<'_>, esp: &FileTree) -> Result<(), I
         build_time: parts.date,
     };
     let mut output = disk.window(slot.offset, slot.size);
-    fat::write(esp, parts.content, &options, &mut output).map_err(|error| ImageError::Esp(Box::new(error)))?;
+    fat::write(esp, parts.content, &options, &mut output)
+        .map_err(|error| ImageError::Esp(Box::new(error)))?;
     Ok(())
 }
 
@@ -275,7 +290,8 @@ fn write_state(disk: &DiskFile, parts: &Parts<'_>, uuid: Uuid) -> Result<(), Ima
     let mut options = ext4::Options::new(slot.size, uuid, parts.date);
     options.label = "goni-state".to_owned();
     let mut output = disk.window(slot.offset, slot.size);
-    ext4::write(parts.state, parts.content, &options, &mut output).map_err(|error| ImageError::State(Box::new(error)))?;
+    ext4::write(parts.state, parts.content, &options, &mut output)
+        .map_err(|error| ImageError::State(Box::new(error)))?;
     Ok(())
 }
 
@@ -294,7 +310,11 @@ fn table(parts: &Parts<'_>, root_hash: Option<&RootHash>) -> Table {
         last: slot.last,
         attributes: Attributes::new(slot.role.attributes()),
     });
-    Table { disk_guid: uuid_of(parts, "disk"), sector_size: parts.layout.sector_size, partitions: partitions.collect() }
+    Table {
+        disk_guid: uuid_of(parts, "disk"),
+        sector_size: parts.layout.sector_size,
+        partitions: partitions.collect(),
+    }
 }
 
 /// The sizes of a recipe's partitions, in order of place.

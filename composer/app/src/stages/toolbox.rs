@@ -27,12 +27,20 @@ pub fn resolve(sources: Sources<'_>, clock: &dyn Clock) -> Result<Lock, Failure>
 ///
 /// # Errors
 /// What fetching or unpacking says.
-pub fn open(cache: &Path, sources: Sources<'_>) -> Result<Toolbox, Failure> {
+pub fn open(cache: &Path, sources: Sources<'_>, clock: &dyn Clock) -> Result<Toolbox, Failure> {
     let opened = || -> Result<Toolbox, Failure> {
         if let Some(toolbox) = Toolbox::find(cache) {
             return Ok(toolbox);
         }
-        let fetched = fetch_packages(&toolbox::lock()?.packages, sources)?;
+        let fetched = match fetch_packages(&toolbox::lock()?.packages, sources) {
+            // Archives drop what was superseded. No byte of an image comes from a tool, so newer tools,
+            // as well signed, serve as well; the lock is refreshed with the next release of the program.
+            Err(error) if error.is_gone() => {
+                sources.progress.warn(&format!("{error}: it is gone; the tools are resolved anew"));
+                fetch_packages(&resolve(sources, clock)?.packages, sources)?
+            }
+            fetched => fetched?,
+        };
         Ok(Toolbox::unpack(cache, &fetched, sources.progress)?)
     };
     opened().map_err(|failure| failure.during("preparing the toolbox"))

@@ -153,7 +153,11 @@ fn archive_key(doc: &Spanned<KeyDoc>, key: &str, checker: &mut Checker) -> Optio
     Some(ArchiveKey { source: source?, fingerprint: fingerprint? })
 }
 
-fn payloads(docs: &BTreeMap<Text, PayloadDoc>, known: &Known, checker: &mut Checker) -> BTreeMap<Name, Payload> {
+fn payloads(
+    docs: &BTreeMap<Text, PayloadDoc>,
+    known: &Known,
+    checker: &mut Checker,
+) -> BTreeMap<Name, Payload> {
     let mut payloads: BTreeMap<Name, Payload> = BTreeMap::new();
     for (text, doc) in docs {
         let name = checker.parse::<Name>(text);
