@@ -12,6 +12,7 @@ use crate::failure::Failure;
 use crate::host::project::ProjectFiles;
 use crate::host::qemu::{RunDirectory, probe, terminal};
 use crate::project;
+use crate::smoke::handover;
 use crate::smoke::machine::{Console, Machine, Network};
 use crate::smoke::{self, SmokeError};
 use crate::workshop::Workshop;
@@ -33,6 +34,10 @@ pub struct RunArguments {
     pub keep: bool,
 }
 
+/// goni-http answers its own node alone; what comes through the forwarded port comes from QEMU's side
+/// of its user network. Source: QEMU's network documentation, “Using the user mode network stack”.
+const FORWARDED: &str = "[Service]\nIPAddressAllow=10.0.2.2\n";
+
 /// Builds, boots, and leaves the terminal to the machine. The image itself is never written to.
 ///
 /// # Errors
@@ -51,6 +56,8 @@ pub fn run(arguments: &RunArguments, global: &Global, terminal: &Terminal) -> Re
     let run =
         RunDirectory::prepare(workshop.cache(), &booted.image, &folder.board.variables, &toolbox, system)
             .map_err(|e| during(e.into()))?;
+    let opened = handover::credential("systemd.unit-dropin.goni-http.service", FORWARDED);
+    let opened = run.write("forwarded", opened.as_bytes()).map_err(|error| during(error.into()))?;
     let machine = Machine {
         qemu: qemu.clone(),
         board: folder.board,
@@ -59,7 +66,7 @@ pub fn run(arguments: &RunArguments, global: &Global, terminal: &Terminal) -> Re
         variables: RunDirectory::variables(),
         console: Console::Terminal,
         port: None,
-        strings: Vec::new(),
+        strings: vec![opened],
         network: Network::Forward(arguments.port),
     };
     terminal

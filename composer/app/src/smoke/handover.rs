@@ -42,11 +42,14 @@ pub fn strings(
         ("goni.smoke.values".into(), values.as_str()),
     ];
     credentials.extend(checks.iter().map(|c| (format!("goni.smoke.check.{}", c.name), c.script.as_str())));
-    let strings: Vec<String> = credentials
-        .into_iter()
-        .map(|(name, text)| format!("io.systemd.credential.binary:{name}={}", base64(text.as_bytes())))
-        .collect();
+    let strings: Vec<String> = credentials.into_iter().map(|(name, text)| credential(&name, text)).collect();
     (strings.iter().map(|string| to_u64(string.len())).sum::<u64>() <= MOST_BYTES).then_some(strings)
+}
+
+/// A credential as an SMBIOS string.
+#[must_use]
+pub fn credential(name: &str, text: &str) -> String {
+    format!("io.systemd.credential.binary:{name}={}", base64(text.as_bytes()))
 }
 
 /// Variables of the checks, as sh reads them. Every value is of our making and needs no quotes.
