@@ -235,7 +235,7 @@ fn completions_know_the_verbs() {
 fn every_recipe_and_target_of_the_project_is_well_formed() {
     let known = goni_model::recipe::Known {
         targets: names_of(&here().join("firmware")),
-        overlays: ["base", "goni"].map(str::to_owned).into(),
+        overlays: names_of(&here().join("overlays")),
     };
     let mut recipes = 0;
     for path in paths(&here().join("recipes")) {

@@ -317,7 +317,7 @@ fn read_back(
         arch: parts.target.arch,
         disk_size: parts.layout.disk_size,
         partitions: slots.map(|slot| (slot.role, uuids[&slot.role], slot.offset, slot.size)).collect(),
-        root_hash: written.root_hash.clone(),
+        root_hash: written.root_hash,
         kernel_image: boot::image_path(parts.recipe),
         command_line: written.command_line.clone(),
         kernel_release: written.kernel.clone(),

@@ -72,10 +72,16 @@ impl Classify for StaleLock {
 }
 
 /// What a project asks of its archives: the recipe's wishes with those of its target and overlays.
-#[must_use]
-pub fn request(project: &Project) -> LockRequest {
+///
+/// # Errors
+/// The recipe names an archive of its own: those are not resolved yet, and must not be passed over.
+pub fn request(project: &Project) -> Result<LockRequest, Failure> {
     let (recipe, target) = (&project.recipe, &project.target);
-    let overlays = project.overlays.iter().flat_map(|loaded| &loaded.overlay.packages);
+    if let Some(archive) = recipe.archives.first() {
+        return Err(KeysError::Vendor(archive.name.to_string()).into());
+    }
+    let overlays = project.overlays.iter().chain(project.stand_ins.values().flatten());
+    let overlays = overlays.flat_map(|loaded| &loaded.overlay.packages);
     let packages: BTreeSet<&str> = recipe
         .debian
         .packages
@@ -108,7 +114,7 @@ pub fn request(project: &Project) -> LockRequest {
         archives,
     };
     request.sort();
-    request
+    Ok(request)
 }
 
 /// The keys that an archive's suites must be signed with.
@@ -134,7 +140,7 @@ pub fn resolve(
     let (name, arch) = (project.recipe.name.as_str(), project.target.arch);
     let mirrors = workshop.mirrors()?;
     let sources = workshop.sources(&mirrors, progress);
-    resolve_request(name, arch, request(project), previous, sources, workshop.clock())
+    resolve_request(name, arch, request(project)?, previous, sources, workshop.clock())
 }
 
 /// Resolves a request of any name; see [`resolve`].
@@ -200,7 +206,7 @@ pub fn satisfied_lock(project: &Project) -> Result<Lock, Failure> {
         let (of, arch) = (lock.recipe, lock.arch.to_string());
         return Err(StaleLock::Other { path, recipe, of, arch }.into());
     }
-    match lock.stale_keys(&request(project)) {
+    match lock.stale_keys(&request(project)?) {
         keys if keys.is_empty() => Ok(lock),
         keys => Err(StaleLock::Keys { path, recipe, keys }.into()),
     }

@@ -280,7 +280,7 @@ pub enum Compression {
 /// The partition that keeps what must outlive an update.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 pub struct State {
-    /// Its size when built; it grows to fill the disk on first boot.
+    /// Its size.
     pub size: ByteCount,
     /// How it is encrypted.
     pub encryption: StateEncryption,

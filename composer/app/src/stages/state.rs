@@ -28,6 +28,10 @@ const IDENTITY: [&str; 2] = ["identity", "identity/etc"];
 /// How the state is mounted: data, never programs or devices; no write for a read.
 const STATE_OPTIONS: &str = "rw,nosuid,nodev,noexec,noatime";
 
+/// How the EFI system partition is mounted: when somebody looks, for root alone, never in the way.
+const ESP_OPTIONS: &str =
+    "rw,nosuid,nodev,noexec,umask=0077,nofail,x-systemd.automount,x-systemd.idle-timeout=2min";
+
 /// Why the state cannot be set apart.
 #[derive(Debug, thiserror::Error)]
 pub enum StateError {
@@ -122,6 +126,9 @@ pub fn write_tables(
         fstab
             .push_str(&format!("PARTUUID={state} /{place} ext4 {STATE_OPTIONS},X-mount.subdir={name} 0 0\n"));
     }
+    // systemd-bless-boot marks a boot that went well there; otherwise nobody looks.
+    let esp = uuid(Role::Esp).hyphenated();
+    fstab.push_str(&format!("PARTUUID={esp} /efi vfat {ESP_OPTIONS} 0 0\n"));
     if layout.slot(Role::Swap).is_some() {
         fstab.push_str("/dev/mapper/swap none swap nofail 0 0\n");
         // A new key from the kernel at each boot: what was swapped out is noise to the next one. The guard

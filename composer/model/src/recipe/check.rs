@@ -24,7 +24,7 @@ use crate::size::{Alignment, ByteCount};
 /// two unified kernel images beside a third that is being written.
 const ESP_LEAST: ByteCount = ByteCount::from_mib(512);
 
-/// The most any one partition may have when built: images are shipped, and state grows by itself.
+/// The most any one partition may have when built: images are shipped, and a larger one is a mistake.
 const PARTITION_MOST: ByteCount = ByteCount::new(2 << 40);
 
 const ROOT_DEFAULT: ByteCount = ByteCount::from_mib(1024);

@@ -45,7 +45,7 @@ pub struct RecipeDoc {
     pub root: Option<RootDoc>,
     /// Swap; none without this table.
     pub swap: Option<SwapDoc>,
-    /// The partition that keeps what must outlive an update; it grows on first boot.
+    /// The partition that keeps what must outlive an update.
     pub state: Option<StateDoc>,
     /// The kernel.
     pub kernel: Option<KernelDoc>,
@@ -187,7 +187,7 @@ pub struct SwapDoc {
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub struct StateDoc {
-    /// Its size when built, a whole number of MiB; it grows on first boot. Default: 512MiB.
+    /// Its size when built, a whole number of MiB. Default: 512MiB.
     #[schemars(with = "Option<String>")]
     pub size: Option<Text>,
     /// How it is encrypted. Default: none. The word "tpm2" is kept for a key held by a TPM.
