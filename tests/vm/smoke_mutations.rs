@@ -4,6 +4,12 @@
 //! A build and a boot for each mutation, about a minute each where there is no hardware
 //! virtualisation. `GONI_COMPOSE_MUTATIONS=plain-swap,open-data` runs these alone.
 
+#![expect(
+    clippy::disallowed_methods,
+    reason = "a test of the program runs the program on a copy of the project"
+)]
+#![expect(clippy::unwrap_used, reason = "what cannot be had fails the test")]
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};

@@ -54,7 +54,7 @@ impl Classify for LoadError {
 /// Loads the folder of the project at `root`, with the machine for a firmware.
 ///
 /// # Errors
-/// [`LoadError`], with the faults of all files at once.
+/// `LoadError`, with the faults of all files at once.
 pub fn load(files: &dyn Files, root: &Path, firmware: QemuFirmware) -> Result<Qemus, LoadError> {
     let mut sources = Sources::new();
     let mut faults = Vec::new();
