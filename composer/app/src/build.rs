@@ -340,7 +340,7 @@ fn manifest_of<'a>(
         uuid: uuids.get(&slot.role).map(Uuid::to_string).unwrap_or_default(),
     });
     let recipe = project.origins.iter().map(|(key, effective)| {
-        (key.to_string(), Effective { value: effective.value.to_string(), origin: effective.origin.to_string() })
+        (key.to_string(), Effective { value: effective.value.to_string(), origin: project.within(&effective.origin).to_string() })
     });
     Manifest {
         schema: 1,
