@@ -9,13 +9,13 @@ use std::process::{Command, Output, Stdio};
 use tempfile::TempDir;
 
 /// What the recipe's image is called.
-pub const STEM: &str = "goni-qemu_0.1.0_amd64";
+pub(crate) const STEM: &str = "goni-qemu_0.1.0_amd64";
 
 /// A copy of the repository's recipes, overlays and targets, without a lock.
-pub struct Project(TempDir);
+pub(crate) struct Project(TempDir);
 
 impl Project {
-    pub fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let folder = tempfile::tempdir().unwrap();
         for part in ["firmware", "overlays", "qemu", "recipes"] {
             copy(&Path::new(env!("CARGO_MANIFEST_DIR")).join(part), &folder.path().join(part));
@@ -25,37 +25,37 @@ impl Project {
         this
     }
 
-    pub fn path(&self) -> &Path {
+    pub(crate) fn path(&self) -> &Path {
         self.0.path()
     }
 
-    pub fn recipe(&self) -> PathBuf {
+    pub(crate) fn recipe(&self) -> PathBuf {
         self.path().join("recipes/qemu-x86_64.toml")
     }
 
-    pub fn lock(&self) -> PathBuf {
+    pub(crate) fn lock(&self) -> PathBuf {
         self.path().join("recipes/qemu-x86_64.lock")
     }
 
-    pub fn out(&self) -> PathBuf {
+    pub(crate) fn out(&self) -> PathBuf {
         self.path().join("out")
     }
 
     /// The program, to be run in the project.
-    pub fn program(&self, arguments: &[&str]) -> Command {
+    pub(crate) fn program(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_goni-compose"));
         command.args(arguments).current_dir(self.path()).stdin(Stdio::null());
         command
     }
 
     /// Builds the recipe, and says what the program said of it.
-    pub fn build(&self, arguments: &[&str]) -> Output {
+    pub(crate) fn build(&self, arguments: &[&str]) -> Output {
         let recipe = self.recipe();
         self.program(&["build", recipe.to_str().unwrap()]).args(arguments).output().unwrap()
     }
 
     /// Every file with its size, time and digits of its mode, but for what is below `target`.
-    pub fn listing(&self) -> BTreeMap<PathBuf, (u64, i64, i64, u32)> {
+    pub(crate) fn listing(&self) -> BTreeMap<PathBuf, (u64, i64, i64, u32)> {
         let mut found = BTreeMap::new();
         let mut folders = vec![self.path().to_owned()];
         while let Some(folder) = folders.pop() {
@@ -90,18 +90,18 @@ fn copy(from: &Path, to: &Path) {
 }
 
 /// What was said on standard error.
-pub fn said(output: &Output) -> String {
+pub(crate) fn said(output: &Output) -> String {
     String::from_utf8(output.stderr.clone()).unwrap()
 }
 
 /// Output of a program that must end well.
-pub fn good(output: Output) -> Output {
+pub(crate) fn good(output: Output) -> Output {
     assert!(output.status.success(), "{:?}: {}", output.status, said(&output));
     output
 }
 
 /// Runs a shell script in a mount namespace of its own; its arguments are `$1` and on.
-pub fn in_private_mounts(script: &str, arguments: &[&Path]) -> Command {
+pub(crate) fn in_private_mounts(script: &str, arguments: &[&Path]) -> Command {
     let mut command = Command::new("unshare");
     command.args(["--mount", "--propagation", "private", "sh", "-ec", script, "sh"]).args(arguments);
     command.stdin(Stdio::null());
@@ -109,7 +109,7 @@ pub fn in_private_mounts(script: &str, arguments: &[&Path]) -> Command {
 }
 
 /// Whether these tests may become others and mount; says so if not.
-pub fn is_root() -> bool {
+pub(crate) fn is_root() -> bool {
     let root = rustix::process::geteuid().is_root();
     if !root {
         eprintln!("skipped: needs root to become an ordinary user and to mount");
