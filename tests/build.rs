@@ -15,6 +15,7 @@ use std::process::{Command, Output};
 use std::sync::LazyLock;
 use std::time::{Duration, Instant};
 
+use goni_model::lock::Lock;
 use serde_json::Value;
 use sha2::{Digest as _, Sha256};
 
@@ -32,7 +33,7 @@ struct Image {
 impl Image {
     fn build() -> Self {
         let project = Project::new();
-        let output = good(project.build(&[]));
+        let output = good(build(&project, &[]));
         let manifest = fs::read(project.out().join(format!("{STEM}.manifest.json"))).unwrap();
         Self { manifest: serde_json::from_slice(&manifest).unwrap(), said: said(&output), project }
     }
@@ -89,6 +90,10 @@ impl Image {
     }
 }
 
+fn build(project: &Project, arguments: &[&str]) -> Output {
+    project.program(&["build", "recipes/qemu-x86_64.toml"]).args(arguments).output().unwrap()
+}
+
 fn cache_directory() -> PathBuf {
     goni_compose::host::environment::Environment::of_process().cache_directory(None).unwrap()
 }
@@ -121,15 +126,13 @@ fn the_partition_table_pleases_sgdisk() {
 fn every_file_system_pleases_its_own_checker() {
     let folder = tempfile::tempdir().unwrap();
     for (role, command, expected) in [
-        ("esp", &["fsck.fat", "-n", "-v", "esp"][..], "esp: 9 files"),
-        ("root", &["fsck.erofs", "root"], "No errors found"),
+        ("esp", &["fsck.fat", "-n", "-v", "esp"][..], "esp: 8 files, "),
+        ("root", &["fsck.erofs", "-d3", "root"], "No errors found"),
         ("state", &["e2fsck", "-f", "-n", "state"], "Pass 5: Checking group summary information"),
     ] {
         IMAGE.cut(role, &folder.path().join(role));
         let said = content(folder.path(), command);
-        let files =
-            |said: &str| said.lines().any(|line| line.starts_with("esp: ") && line.contains(" files, "));
-        assert!(said.contains(expected) || (role == "esp" && files(&said)), "{role}: {said}");
+        assert!(said.contains(expected), "{role}: {said}");
         assert!(!said.to_lowercase().contains("corrupt"), "{role}: {said}");
         fs::remove_file(folder.path().join(role)).unwrap();
     }
@@ -162,8 +165,8 @@ fn the_hash_tree_is_the_one_that_veritysetup_would_write() {
     root.read_exact_at(&mut byte, 1 << 20).unwrap();
     root.write_all_at(&[byte[0] ^ 1], 1 << 20).unwrap();
     let output = tool(folder.path(), &["veritysetup", "verify", "root", "tree", hash]);
-    assert_eq!(output.status.code(), Some(1));
-    assert!(said_of(&output).contains("Verification failed"), "{}", said_of(&output));
+    assert_eq!(output.status.code(), Some(2));
+    assert!(said_of(&output).contains("Verification failed at position 1048576"), "{}", said_of(&output));
 }
 
 fn said_of(output: &Output) -> String {
@@ -214,13 +217,13 @@ fn the_manifest_tells_packages_partitions_stand_ins_and_origins() {
         .map(|line| line["role"].as_str().unwrap())
         .collect();
     assert_eq!(roles, ["esp", "root", "root-verity", "swap", "state"]);
-    let lock: toml::Table = fs::read_to_string(IMAGE.project.lock()).unwrap().parse().unwrap();
-    let listed = |packages: Vec<(String, String)>| packages.into_iter().collect::<BTreeMap<_, _>>();
-    let text = |value: Option<&str>| value.unwrap().to_owned();
-    let locked = lock["package"].as_array().unwrap().iter();
-    let locked = listed(locked.map(|it| (text(it["name"].as_str()), text(it["sha256"].as_str()))).collect());
+    let lock: Lock = fs::read_to_string(IMAGE.project.lock()).unwrap().parse().unwrap();
+    let locked: BTreeMap<String, String> =
+        lock.packages.iter().map(|package| (package.name.clone(), package.sha256.to_string())).collect();
     let told = manifest["packages"].as_array().unwrap().iter();
-    let told = listed(told.map(|it| (text(it["name"].as_str()), text(it["sha256"].as_str()))).collect());
+    let text = |value: &Value| value.as_str().unwrap().to_owned();
+    let told: BTreeMap<_, _> =
+        told.map(|package| (text(&package["name"]), text(&package["sha256"]))).collect();
     assert!(told.contains_key("systemd") && told.len() > 50, "{told:?}");
     assert_eq!(told, locked);
     let origin = manifest["recipe"]["target"]["origin"].as_str().unwrap();
@@ -248,7 +251,7 @@ fn a_build_warns_of_stand_ins_and_verifies_every_package() {
 fn a_second_build_changes_nothing_and_takes_no_time() {
     let before = (IMAGE.sums(), IMAGE.project.listing());
     let began = Instant::now();
-    let output = good(IMAGE.project.build(&[]));
+    let output = good(build(&IMAGE.project, &[]));
     assert!(began.elapsed() < Duration::from_secs(2), "{:?}", began.elapsed());
     assert!(said(&output).contains("nothing changed"), "{}", said(&output));
     assert_eq!(before, (IMAGE.sums(), IMAGE.project.listing()));
@@ -263,7 +266,7 @@ fn another_payload_is_built_in_without_unpacking_again() {
     } else {
         fs::write(&payload, "#!/bin/sh\n").unwrap();
     }
-    let output = good(project.build(&["--payload", &format!("goni-http={}", payload.display())]));
+    let output = good(build(&project, &["--payload", &format!("goni-http={}", payload.display())]));
     let said = said(&output);
     assert!(said.contains("kept from an earlier build") && !said.contains("unpack"), "{said}");
     assert!(!said.contains("stand-in"), "{said}");

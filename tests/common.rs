@@ -48,13 +48,8 @@ impl Project {
         command
     }
 
-    /// Builds the recipe, and says what the program said of it.
-    pub(crate) fn build(&self, arguments: &[&str]) -> Output {
-        let recipe = self.recipe();
-        self.program(&["build", recipe.to_str().unwrap()]).args(arguments).output().unwrap()
-    }
-
-    /// Every file with its size, time and digits of its mode, but for what is below `target`.
+    /// Every path with its mode, and the size and time of what is not a folder: a scratch directory
+    /// that comes and goes leaves a mark on the folder around it.
     pub(crate) fn listing(&self) -> BTreeMap<PathBuf, (u64, i64, i64, u32)> {
         let mut found = BTreeMap::new();
         let mut folders = vec![self.path().to_owned()];
@@ -64,8 +59,10 @@ impl Project {
                 let meta = entry.metadata().unwrap();
                 if meta.is_dir() {
                     folders.push(entry.path());
+                    found.insert(entry.path(), (0, 0, 0, meta.mode()));
+                } else {
+                    found.insert(entry.path(), (meta.size(), meta.mtime(), meta.mtime_nsec(), meta.mode()));
                 }
-                found.insert(entry.path(), (meta.size(), meta.mtime(), meta.mtime_nsec(), meta.mode()));
             }
         }
         found

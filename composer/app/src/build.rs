@@ -98,7 +98,7 @@ impl Classify for BuildError {
     fn hint(&self) -> Option<String> {
         match self {
             Self::InTheWay { .. } => Some("move it, or name another directory with --out".to_owned()),
-            Self::ReadBack { source, .. } => files::full_disk_hint(source),
+            Self::ReadBack { source, .. } | Self::Qcow2(Qcow2Error::Io { source, .. }) => files::full_disk_hint(source),
             _ => None,
         }
     }
