@@ -24,7 +24,7 @@ use goni_compose::host::mirror::Mirrors;
 use goni_model::digest::Sha256Digest;
 use goni_model::lock::Lock;
 
-use common::{Project, STEM, good, in_private_mounts, is_root, said};
+use common::{Project, STEM, alone, good, in_private_mounts, is_root, said};
 
 /// A lock of today.
 static LOCK: LazyLock<String> = LazyLock::new(|| {
@@ -246,6 +246,7 @@ fn a_mirror_out_of_reach_is_named() {
 #[test]
 fn a_root_larger_than_its_partition_says_both_sizes() {
     let project = project();
+    let _alone = alone();
     edit(
         &project.path().join("recipes/_base/appliance.toml"),
         "size = \"1GiB\"\nverity",
@@ -261,6 +262,7 @@ fn a_full_disk_leaves_no_image() {
         return;
     }
     let project = project();
+    let _alone = alone();
     let script = "mount -t tmpfs -o size=32m none \"$2/out\"; echo old >\"$2/out/old\"; code=0
         \"$1\" build --quiet \"$2/recipes/qemu-x86_64.toml\" || code=$?; ls -A \"$2/out\" >&2; exit $code";
     let program = Path::new(env!("CARGO_BIN_EXE_goni-compose"));
@@ -351,12 +353,14 @@ fn ctrl_c_leaves_neither_files_nor_processes() {
     let cache = tempfile::tempdir().unwrap();
     let own = Environment::of_process().cache_directory(None).unwrap().join("store/sha256");
     let lock: Lock = LOCK.parse().unwrap();
+    let alone = alone();
     good(
         project
             .program(&["build", "--quiet", "recipes/qemu-x86_64.toml", "--out", "first"])
             .output()
             .unwrap(),
     );
+    drop(alone);
     fs::remove_dir_all(project.path().join("first")).unwrap();
     for package in &lock.packages {
         let sha256 = package.sha256.to_string();

@@ -19,7 +19,7 @@ use goni_model::lock::Lock;
 use serde_json::Value;
 use sha2::{Digest as _, Sha256};
 
-use common::{Project, STEM, good, in_private_mounts, is_root, said};
+use common::{Project, STEM, alone, good, in_private_mounts, is_root, said};
 
 /// The one image.
 static IMAGE: LazyLock<Image> = LazyLock::new(Image::build);
@@ -91,6 +91,7 @@ impl Image {
 }
 
 fn build(project: &Project, arguments: &[&str]) -> Output {
+    let _alone = alone();
     project.program(&["build", "recipes/qemu-x86_64.toml"]).args(arguments).output().unwrap()
 }
 
@@ -339,6 +340,7 @@ fn memory_stays_small_however_large_the_image() {
 
     let given = format!("goni-http={}", payload.display());
     let recipe = project.recipe();
+    let alone = alone();
     let mut child = project
         .program(&["build", "--quiet", recipe.to_str().unwrap(), "--payload", &given])
         .spawn()
@@ -356,6 +358,7 @@ fn memory_stays_small_however_large_the_image() {
         }
         std::thread::sleep(Duration::from_millis(20));
     };
+    drop(alone);
     assert!(status.success(), "{status}");
     let raw = fs::metadata(project.out().join(format!("{STEM}.raw"))).unwrap();
     assert!(raw.len() > 5 << 30);
