@@ -251,8 +251,9 @@ fn a_build_warns_of_stand_ins_and_verifies_every_package() {
 #[test]
 fn a_second_build_changes_nothing_and_takes_no_time() {
     let before = (IMAGE.sums(), IMAGE.project.listing());
+    let mut again = IMAGE.project.program(&["build", "recipes/qemu-x86_64.toml"]);
     let began = Instant::now();
-    let output = good(build(&IMAGE.project, &[]));
+    let output = good(again.output().unwrap());
     assert!(began.elapsed() < Duration::from_secs(2), "{:?}", began.elapsed());
     assert!(said(&output).contains("nothing changed"), "{}", said(&output));
     assert_eq!(before, (IMAGE.sums(), IMAGE.project.listing()));
