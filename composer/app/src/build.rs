@@ -97,7 +97,9 @@ impl Classify for BuildError {
     fn hint(&self) -> Option<String> {
         match self {
             Self::InTheWay { .. } => Some("move it, or name another directory with --out".to_owned()),
-            Self::ReadBack { source, .. } => files::full_disk_hint(source),
+            Self::ReadBack { source, .. } | Self::Qcow2(Qcow2Error::Io { source, .. }) => {
+                files::full_disk_hint(source)
+            }
             _ => None,
         }
     }
@@ -377,7 +379,10 @@ fn manifest_of<'a>(
     let recipe = project.origins.iter().map(|(key, effective)| {
         (
             key.to_string(),
-            Effective { value: effective.value.to_string(), origin: effective.origin.to_string() },
+            Effective {
+                value: effective.value.to_string(),
+                origin: project.within(&effective.origin).to_string(),
+            },
         )
     });
     Manifest {

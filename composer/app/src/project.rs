@@ -13,7 +13,7 @@ use goni_model::document::source::{FileId, Sources, Span};
 use goni_model::document::{MAX_BYTES, nearest};
 use goni_model::name::{Name, ProjectPath};
 use goni_model::overlay::{self, Overlay};
-use goni_model::recipe::origin::Origins;
+use goni_model::recipe::origin::{Origin, Origins};
 use goni_model::recipe::{self, Known, Recipe};
 use goni_model::target::{self, Target};
 
@@ -62,6 +62,8 @@ pub struct Project {
     pub root: PathBuf,
     /// The absolute path of the recipe.
     pub path: PathBuf,
+    /// The current directory, which names of files in messages and origins are relative to.
+    pub here: PathBuf,
     /// The recipe.
     pub recipe: Recipe,
     /// Where each of its values comes from.
@@ -88,6 +90,18 @@ impl Project {
     #[must_use]
     pub fn file(&self, path: &ProjectPath) -> PathBuf {
         self.root.join(path.as_str())
+    }
+
+    /// An origin with its file as seen from the project's folder, wherever the caller stood.
+    #[must_use]
+    pub fn within(&self, origin: &Origin) -> Origin {
+        let mut within = origin.clone();
+        if let Origin::Typed { file, .. } = &mut within
+            && let Ok(path) = self.here.join(&*file).strip_prefix(&self.root)
+        {
+            *file = path.display().to_string();
+        }
+        within
     }
 
     /// The absolute path of the lock: the recipe's name with `.lock`.
@@ -224,9 +238,16 @@ impl Loader<'_> {
             stand_ins.insert(payload.clone(), with.split_off(overlays.len()));
         }
         match target {
-            Some(target) if faults.is_empty() => {
-                Ok(Project { root: self.root.clone(), path, recipe, origins, target, overlays, stand_ins })
-            }
+            Some(target) if faults.is_empty() => Ok(Project {
+                root: self.root.clone(),
+                here: self.here.clone(),
+                path,
+                recipe,
+                origins,
+                target,
+                overlays,
+                stand_ins,
+            }),
             _ => Err(faults.into()),
         }
     }

@@ -73,7 +73,7 @@ pub struct PartitionLine {
 pub struct Effective {
     /// As text.
     pub value: String,
-    /// File, line and column.
+    /// File, below the project's folder, line and column.
     pub origin: String,
 }
 

@@ -93,6 +93,14 @@ pub enum ImageError {
         /// Why.
         source: io::Error,
     },
+    /// The file of the disk, in the middle of something.
+    #[error("writing `{path}`")]
+    Disk {
+        /// It.
+        path: PathBuf,
+        /// What, and why.
+        source: Box<Self>,
+    },
     /// A layout without a partition that every image has.
     #[error("the layout has no {0} partition")]
     NoPartition(Role),
@@ -120,6 +128,8 @@ impl Classify for ImageError {
     fn class(&self) -> Class {
         match self {
             Self::File { .. } => Class::Environment,
+            Self::Disk { source, .. } => source.class(),
+            Self::Table(GptError::Io { .. }) => Class::Environment,
             Self::NoPartition(_) | Self::Table(_) => Class::Bug,
             Self::Root(error) => match **error {
                 erofs::WriteError::Output(_) | erofs::WriteError::Content { .. } => Class::Environment,
@@ -145,6 +155,10 @@ impl Classify for ImageError {
     fn hint(&self) -> Option<String> {
         match self {
             Self::File { source, .. } => full_disk_hint(source),
+            Self::Disk { source, .. } => source.hint(),
+            Self::Verity(VerityError::Io { source, .. }) | Self::Table(GptError::Io { source, .. }) => {
+                full_disk_hint(source)
+            }
             Self::Root(error) => match &**error {
                 erofs::WriteError::TooLarge { .. } => Some("give [root] a larger `size`".to_owned()),
                 erofs::WriteError::Output(error) => full_disk_hint(error),
@@ -183,6 +197,26 @@ fn uuid_of(parts: &Parts<'_>, what: &str) -> Uuid {
 /// # Errors
 /// [`ImageError`]; what is there of the file is then of no use.
 pub fn write(
+    path: &Path,
+    parts: &Parts<'_>,
+    progress: &dyn Progress,
+) -> Result<(DiskFile, Written), ImageError> {
+    write_disk(path, parts, progress).map_err(|error| match error {
+        // A full disk says which.
+        ImageError::Root(_)
+        | ImageError::Verity(_)
+        | ImageError::Esp(_)
+        | ImageError::State(_)
+        | ImageError::Table(_)
+            if error.class() == Class::Environment =>
+        {
+            ImageError::Disk { path: path.to_owned(), source: Box::new(error) }
+        }
+        error => error,
+    })
+}
+
+fn write_disk(
     path: &Path,
     parts: &Parts<'_>,
     progress: &dyn Progress,

@@ -5,7 +5,7 @@ use std::io::Read;
 use goni_model::number::to_u64;
 use goni_model::size::ByteCount;
 
-use super::hash::{Digest, Hasher};
+use super::hash::{DIGESTS_PER_BLOCK, Digest, Hasher};
 use super::{BLOCK, Params, RootHash, VerityError, io_error, level_sizes, superblock};
 
 /// What a tree vouches for.
@@ -82,7 +82,9 @@ fn read_level(
     above: &[Digest],
     hasher: &Hasher,
 ) -> Result<Vec<Digest>, VerityError> {
-    let mut digests = Vec::new();
+    // No more than the level above vouches for, whatever the superblock says.
+    let held = usize::try_from(blocks).map_or(above.len(), |blocks| blocks.min(above.len()));
+    let mut digests = Vec::with_capacity(held * DIGESTS_PER_BLOCK);
     for (block, expected) in (0..blocks).zip(above) {
         let mut bytes = [0; BLOCK];
         tree.read_exact(&mut bytes).map_err(io_error("reading the hash tree"))?;

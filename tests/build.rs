@@ -1,0 +1,367 @@
+//! Whole builds, judged from outside. Needs a mirror the first time, and root or user namespaces.
+//!
+//! One image is built and shared; what is judged by foreign tools is judged by those of the toolbox.
+#![expect(clippy::disallowed_methods, clippy::unwrap_used, reason = "tests look at the machine itself")]
+#![expect(clippy::print_stderr, reason = "a test that is skipped says so")]
+
+mod common;
+
+use std::collections::BTreeMap;
+use std::fs::{self, File};
+use std::io::{Seek as _, SeekFrom, Write as _};
+use std::os::unix::fs::{FileExt as _, PermissionsExt as _};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+use std::sync::LazyLock;
+use std::time::{Duration, Instant};
+
+use goni_model::lock::Lock;
+use serde_json::Value;
+use sha2::{Digest as _, Sha256};
+
+use common::{Project, STEM, alone, good, in_private_mounts, is_root, said};
+
+/// The one image.
+static IMAGE: LazyLock<Image> = LazyLock::new(Image::build);
+
+struct Image {
+    project: Project,
+    manifest: Value,
+    said: String,
+}
+
+impl Image {
+    fn build() -> Self {
+        let project = Project::new();
+        let output = good(build(&project, &[]));
+        let manifest = fs::read(project.out().join(format!("{STEM}.manifest.json"))).unwrap();
+        Self { manifest: serde_json::from_slice(&manifest).unwrap(), said: said(&output), project }
+    }
+
+    fn raw(&self) -> PathBuf {
+        self.project.out().join(format!("{STEM}.raw"))
+    }
+
+    fn sums(&self) -> String {
+        fs::read_to_string(self.project.out().join("SHA256SUMS")).unwrap()
+    }
+
+    /// Offset and size of a partition.
+    fn place(&self, role: &str) -> (u64, u64) {
+        let partitions = self.manifest["partitions"].as_array().unwrap();
+        let line = partitions.iter().find(|line| line["role"] == role).unwrap();
+        (line["offset"].as_u64().unwrap(), line["size"].as_u64().unwrap())
+    }
+
+    /// A partition as a file of its own, its zeros as holes.
+    fn cut(&self, role: &str, to: &Path) {
+        let (offset, size) = self.place(role);
+        let from = File::open(self.raw()).unwrap();
+        let to = File::create(to).unwrap();
+        to.set_len(size).unwrap();
+        let mut piece = vec![0; 1 << 20];
+        for start in (0..size).step_by(1 << 20) {
+            let length = usize::try_from((size - start).min(1 << 20)).unwrap();
+            from.read_exact_at(&mut piece[..length], offset + start).unwrap();
+            if piece[..length].iter().any(|byte| *byte != 0) {
+                to.write_all_at(&piece[..length], start).unwrap();
+            }
+        }
+    }
+
+    /// The same recipes and lock in another project.
+    fn again(&self) -> Project {
+        let project = Project::new();
+        fs::copy(self.project.lock(), project.lock()).unwrap();
+        project
+    }
+
+    /// Puts the packages of the image into another cache, as if they had been fetched.
+    fn share_packages(&self, cache: &Path) {
+        let ours = cache_directory().join("store/sha256");
+        for package in self.manifest["packages"].as_array().unwrap() {
+            let sha256 = package["sha256"].as_str().unwrap();
+            let folder = cache.join("store/sha256").join(&sha256[..2]);
+            fs::create_dir_all(&folder).unwrap();
+            fs::copy(ours.join(&sha256[..2]).join(sha256), folder.join(sha256)).unwrap();
+        }
+        // The program insists on a cache that nobody else can write to.
+        fs::set_permissions(cache, fs::Permissions::from_mode(0o700)).unwrap();
+    }
+}
+
+fn build(project: &Project, arguments: &[&str]) -> Output {
+    let _alone = alone();
+    project.program(&["build", "recipes/qemu-x86_64.toml"]).args(arguments).output().unwrap()
+}
+
+fn cache_directory() -> PathBuf {
+    goni_compose::host::environment::Environment::of_process().cache_directory(None).unwrap()
+}
+
+/// A tool of the toolbox, in a folder that it sees.
+fn tool(folder: &Path, arguments: &[&str]) -> Output {
+    let program = env!("CARGO_BIN_EXE_goni-compose");
+    Command::new(program).args(["toolbox", "--"]).args(arguments).current_dir(folder).output().unwrap()
+}
+
+/// What a tool that is content says, both streams.
+fn content(folder: &Path, arguments: &[&str]) -> String {
+    let output = tool(folder, arguments);
+    let said = format!("{}{}", String::from_utf8_lossy(&output.stdout), said(&output));
+    assert_eq!(output.status.code(), Some(0), "{arguments:?}: {said}");
+    said
+}
+
+fn digest(bytes: &[u8]) -> String {
+    Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+#[test]
+fn the_partition_table_pleases_sgdisk() {
+    let said = content(&IMAGE.project.out(), &["sgdisk", "--verify", &format!("{STEM}.raw")]);
+    assert!(said.contains("No problems found"), "{said}");
+}
+
+#[test]
+fn every_file_system_pleases_its_own_checker() {
+    let folder = tempfile::tempdir().unwrap();
+    for (role, command, expected) in [
+        ("esp", &["fsck.fat", "-n", "-v", "esp"][..], "esp: 8 files, "),
+        ("root", &["fsck.erofs", "-d3", "root"], "No errors found"),
+        ("state", &["e2fsck", "-f", "-n", "state"], "Pass 5: Checking group summary information"),
+    ] {
+        IMAGE.cut(role, &folder.path().join(role));
+        let said = content(folder.path(), command);
+        assert!(said.contains(expected), "{role}: {said}");
+        assert!(!said.to_lowercase().contains("corrupt"), "{role}: {said}");
+        fs::remove_file(folder.path().join(role)).unwrap();
+    }
+}
+
+#[test]
+fn the_hash_tree_is_the_one_that_veritysetup_would_write() {
+    let folder = tempfile::tempdir().unwrap();
+    IMAGE.cut("root", &folder.path().join("root"));
+    IMAGE.cut("root-verity", &folder.path().join("tree"));
+    let hash = IMAGE.manifest["written"]["root_hash"].as_str().unwrap();
+    assert_eq!(content(folder.path(), &["veritysetup", "verify", "root", "tree", hash]), "");
+
+    let shown = content(folder.path(), &["veritysetup", "dump", "tree"]);
+    let field = |name: &str| {
+        let line = shown.lines().find(|line| line.starts_with(name)).unwrap();
+        line.rsplit_once(char::is_whitespace).unwrap().1.to_owned()
+    };
+    let (salt, uuid) = (format!("--salt={}", field("Salt:")), format!("--uuid={}", field("UUID:")));
+    let blocks = format!("--data-blocks={}", field("Data blocks:"));
+    let said = content(folder.path(), &["veritysetup", "format", &salt, &uuid, &blocks, "root", "theirs"]);
+    assert!(said.contains(hash), "{said}");
+    let theirs = fs::read(folder.path().join("theirs")).unwrap();
+    let ours = fs::read(folder.path().join("tree")).unwrap();
+    assert!(theirs.len() > 1 << 20 && ours.starts_with(&theirs));
+
+    // One bit of the data, and the same judge objects.
+    let root = File::options().read(true).write(true).open(folder.path().join("root")).unwrap();
+    let mut byte = [0];
+    root.read_exact_at(&mut byte, 1 << 20).unwrap();
+    root.write_all_at(&[byte[0] ^ 1], 1 << 20).unwrap();
+    let output = tool(folder.path(), &["veritysetup", "verify", "root", "tree", hash]);
+    assert_eq!(output.status.code(), Some(2));
+    assert!(said_of(&output).contains("Verification failed at position 1048576"), "{}", said_of(&output));
+}
+
+fn said_of(output: &Output) -> String {
+    format!("{}{}", String::from_utf8_lossy(&output.stdout), said(output))
+}
+
+#[test]
+fn the_qcow2_image_is_sound_and_holds_the_raw_one() {
+    let out = IMAGE.project.out();
+    let (raw, qcow2) = (format!("{STEM}.raw"), format!("{STEM}.qcow2"));
+    let said = content(&out, &["qemu-img", "check", &qcow2]);
+    assert!(said.contains("No errors were found on the image"), "{said}");
+    let said = content(&out, &["qemu-img", "compare", "-f", "raw", "-F", "qcow2", &raw, &qcow2]);
+    assert_eq!(said, "Images are identical.\n");
+}
+
+#[test]
+fn the_output_is_four_files_with_their_digests() {
+    let out = IMAGE.project.out();
+    let mut names: Vec<_> =
+        fs::read_dir(&out).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
+    names.sort();
+    let images = [format!("{STEM}.manifest.json"), format!("{STEM}.qcow2"), format!("{STEM}.raw")];
+    assert_eq!(names, [&["SHA256SUMS".to_owned()][..], &images].concat());
+    let sums = IMAGE.sums();
+    let sha256sum = |sums: &str| {
+        let judge = Command::new("sha256sum").args(["--check", "--strict", sums]).current_dir(&out).output();
+        String::from_utf8(good(judge.unwrap()).stdout).unwrap()
+    };
+    let fine: String = images.iter().map(|name| format!("{name}: OK\n")).collect();
+    assert_eq!(sha256sum("SHA256SUMS"), fine);
+    for name in &images[1..] {
+        let file = &IMAGE.manifest["files"][name];
+        assert_eq!(file["size"].as_u64(), Some(fs::metadata(out.join(name)).unwrap().len()));
+        assert!(sums.contains(&format!("{}  {name}\n", file["sha256"].as_str().unwrap())));
+    }
+}
+
+#[test]
+fn the_manifest_tells_packages_partitions_stand_ins_and_origins() {
+    let manifest = &IMAGE.manifest;
+    assert_eq!((&manifest["name"], &manifest["arch"]), (&"goni-qemu".into(), &"amd64".into()));
+    assert_eq!(manifest["stand_ins"], serde_json::json!(["goni-http"]));
+    let roles: Vec<_> = manifest["partitions"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|line| line["role"].as_str().unwrap())
+        .collect();
+    assert_eq!(roles, ["esp", "root", "root-verity", "swap", "state"]);
+    let lock: Lock = fs::read_to_string(IMAGE.project.lock()).unwrap().parse().unwrap();
+    let locked: BTreeMap<String, String> =
+        lock.packages.iter().map(|package| (package.name.clone(), package.sha256.to_string())).collect();
+    let told = manifest["packages"].as_array().unwrap().iter();
+    let text = |value: &Value| value.as_str().unwrap().to_owned();
+    let told: BTreeMap<_, _> =
+        told.map(|package| (text(&package["name"]), text(&package["sha256"]))).collect();
+    assert!(told.contains_key("systemd") && told.len() > 50, "{told:?}");
+    assert_eq!(told, locked);
+    let origin = manifest["recipe"]["target"]["origin"].as_str().unwrap();
+    assert!(origin.starts_with("recipes/qemu-x86_64.toml:6:"), "{origin}");
+}
+
+#[test]
+fn a_build_warns_of_stand_ins_and_verifies_every_package() {
+    let warning = "warning: payload `goni-http` is a stand-in, not the real program";
+    assert!(IMAGE.said.contains(warning), "{}", IMAGE.said);
+    assert!(IMAGE.said.contains("checks, none failed"), "{}", IMAGE.said);
+    let raw = IMAGE.raw();
+    let output =
+        good(IMAGE.project.program(&["verify", "--report", "json", raw.to_str().unwrap()]).output().unwrap());
+    let report: Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(report["passed"], true);
+    let findings = report["findings"].as_array().unwrap();
+    for check in ["packages", "verity", "no-secrets", "root-owners-and-modes"] {
+        let finding = findings.iter().find(|finding| finding["check"] == check).unwrap();
+        assert_eq!(finding["outcome"], "passed", "{finding}");
+    }
+}
+
+#[test]
+fn a_second_build_changes_nothing_and_takes_no_time() {
+    let before = (IMAGE.sums(), IMAGE.project.listing());
+    let mut again = IMAGE.project.program(&["build", "recipes/qemu-x86_64.toml"]);
+    let began = Instant::now();
+    let output = good(again.output().unwrap());
+    assert!(began.elapsed() < Duration::from_secs(2), "{:?}", began.elapsed());
+    assert!(said(&output).contains("nothing changed"), "{}", said(&output));
+    assert_eq!(before, (IMAGE.sums(), IMAGE.project.listing()));
+}
+
+#[test]
+fn another_payload_is_built_in_without_unpacking_again() {
+    let project = IMAGE.again();
+    let payload = project.path().join("program");
+    if cfg!(target_arch = "x86_64") {
+        fs::copy("/bin/true", &payload).unwrap();
+    } else {
+        fs::write(&payload, "#!/bin/sh\n").unwrap();
+    }
+    let output = good(build(&project, &["--payload", &format!("goni-http={}", payload.display())]));
+    let said = said(&output);
+    assert!(said.contains("kept from an earlier build") && !said.contains("unpack"), "{said}");
+    assert!(!said.contains("stand-in"), "{said}");
+    let manifest = fs::read(project.out().join(format!("{STEM}.manifest.json"))).unwrap();
+    let manifest: Value = serde_json::from_slice(&manifest).unwrap();
+    assert_eq!(manifest["stand_ins"], serde_json::json!([]));
+    assert_ne!(manifest["written"]["root_hash"], IMAGE.manifest["written"]["root_hash"]);
+    let sha256 = digest(&fs::read(&payload).unwrap());
+    let inputs = manifest["inputs"].as_array().unwrap();
+    assert!(
+        inputs.iter().any(|input| input["name"] == "goni-http" && input["sha256"] == *sha256),
+        "{inputs:?}"
+    );
+}
+
+#[test]
+fn another_place_umask_and_zone_give_the_same_bytes() {
+    let project = IMAGE.again();
+    let cache = tempfile::tempdir().unwrap();
+    IMAGE.share_packages(cache.path());
+    let script = "umask 077; cd /; exec \"$1\" build \"${2#/}\" --cache \"$3\" --out \"$4\" --offline";
+    let out = project.path().join("elsewhere");
+    let output = Command::new("sh")
+        .args(["-c", script, "sh", env!("CARGO_BIN_EXE_goni-compose")])
+        .args([&project.recipe(), cache.path(), &out])
+        .env("TZ", "Pacific/Kiritimati")
+        .env("LC_ALL", "tr_TR.UTF-8")
+        .output()
+        .unwrap();
+    let said = said(&good(output));
+    assert!(said.contains("] unpack") && said.contains("] configure"), "{said}");
+    assert_eq!(fs::read_to_string(out.join("SHA256SUMS")).unwrap(), IMAGE.sums());
+}
+
+#[test]
+fn an_ordinary_user_builds_the_same_bytes() {
+    if !is_root() {
+        return;
+    }
+    let project = IMAGE.again();
+    let own = project.path().join("own");
+    fs::create_dir(&own).unwrap();
+    IMAGE.share_packages(&own);
+    fs::copy(env!("CARGO_BIN_EXE_goni-compose"), project.path().join("program")).unwrap();
+    fs::write(project.path().join("ranges"), "65534:700000:65536\n").unwrap();
+    let script = "cd \"$1\"; chown -R 65534:65534 .; touch /etc/subuid /etc/subgid
+        mount --bind ranges /etc/subuid; mount --bind ranges /etc/subgid
+        exec setpriv --reuid 65534 --regid 65534 --clear-groups env -i PATH=\"$PATH\" \
+            ./program build recipes/qemu-x86_64.toml --cache own --offline";
+    let said = said(&good(in_private_mounts(script, &[project.path()]).output().unwrap()));
+    assert!(said.contains("] unpack") && said.contains("] configure"), "{said}");
+    assert_eq!(fs::read_to_string(project.out().join("SHA256SUMS")).unwrap(), IMAGE.sums());
+}
+
+#[test]
+fn memory_stays_small_however_large_the_image() {
+    let project = IMAGE.again();
+    let recipe = fs::read_to_string(project.recipe()).unwrap();
+    let sizes = "\n[root]\nsize = \"5GiB\"\ncompression = \"none\"\n[output]\nformats = [\"raw\"]\n";
+    fs::write(project.recipe(), recipe + sizes).unwrap();
+    // Noise at both ends of a hole of 4 GiB.
+    let payload = project.path().join("program");
+    let mut file = File::create(&payload).unwrap();
+    let noise: Vec<u8> =
+        (0..1_u64 << 19).flat_map(|n| Sha256::digest(n.to_le_bytes())[..8].to_vec()).collect();
+    file.write_all(b"#!/bin/sh\n").unwrap();
+    file.write_all(&noise).unwrap();
+    file.seek(SeekFrom::Start(4 << 30)).unwrap();
+    file.write_all(&noise).unwrap();
+
+    let given = format!("goni-http={}", payload.display());
+    let recipe = project.recipe();
+    let alone = alone();
+    let mut child = project
+        .program(&["build", "--quiet", recipe.to_str().unwrap(), "--payload", &given])
+        .spawn()
+        .unwrap();
+    let mut peak = 0;
+    let status = loop {
+        // The kernel keeps the peak: the last look before the end misses next to nothing.
+        let status = fs::read_to_string(format!("/proc/{}/status", child.id())).unwrap_or_default();
+        let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
+        if let Some(kib) = line.and_then(|line| line.trim().strip_suffix(" kB")) {
+            peak = kib.parse::<u64>().unwrap();
+        }
+        if let Some(status) = child.try_wait().unwrap() {
+            break status;
+        }
+        std::thread::sleep(Duration::from_millis(20));
+    };
+    drop(alone);
+    assert!(status.success(), "{status}");
+    let raw = fs::metadata(project.out().join(format!("{STEM}.raw"))).unwrap();
+    assert!(raw.len() > 5 << 30);
+    assert!((1 << 10..300 << 10).contains(&peak), "peak of {peak} KiB");
+}
