@@ -65,7 +65,7 @@ pub struct RequestedArchive {
     pub components: Vec<String>,
     /// Patterns of the only packages it may provide; none means all.
     pub allow: Vec<String>,
-    /// Fingerprints of the keys trusted for it, in uppercase hexadecimal.
+    /// Fingerprints of the keys trusted for it, in uppercase hexadecimal; none: those the program holds.
     pub keys: Vec<String>,
 }
 

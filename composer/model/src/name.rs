@@ -71,8 +71,8 @@ name! {
 name! {
     /// The version of an image.
     ///
-    /// At most 24 characters, so that the longest partition label that carries it, `root-verity_…`,
-    /// keeps within the 36 UTF-16 units of a GPT entry. Source: UEFI 2.10 §5.3.3.
+    /// At most 24 characters, so that a partition label that is to carry it, `root-verity_…`, keeps
+    /// within the 36 UTF-16 units of a GPT entry. Source: UEFI 2.10 §5.3.3.
     Version, "a version", "use a-z, 0-9, `.`, `_` and `-`, begin with a letter or digit, 24 at most",
     |text| text.len() <= 24 && plain(text, b"._-")
 }

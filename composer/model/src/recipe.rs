@@ -226,7 +226,7 @@ pub struct Payload {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum PayloadSource {
-    /// The recipe does not say: the command line does, or the overlay's stand-in is used.
+    /// The recipe does not say: the command line does, or the payload's stand-in is laid.
     Open,
     /// A file of the project, from its root.
     File(ProjectPath),

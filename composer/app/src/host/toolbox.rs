@@ -1,7 +1,8 @@
 //! Debian tools that the program brings for itself: QEMU, firmware, file system judges, dpkg.
 //!
 //! Which packages they are is fixed in `composer/app/toolbox.lock`, so the same commit runs the same
-//! tools on every machine; a tool of the host is never used in their place. They are unpacked once,
+//! tools on every machine, as long as the archive has them; then newer ones, as well signed, come in
+//! their place and are reported. A tool of the host is never used instead. They are unpacked once,
 //! without maintainer scripts, into `<cache>/toolbox/<digest>/root`, and run in a sandbox that shows
 //! them read-only. What their scripts would have made and the tools need is made here instead: the
 //! merged `/usr`, users, a resolver configuration. No library cache: Debian's loader knows the

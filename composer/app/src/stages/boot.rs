@@ -30,7 +30,7 @@ const WORDS: [(&str, &str); 6] = [
     ("nohibernate", "memory never reaches a disk: not into swap, not into an image of it"),
     ("systemd.gpt_auto=no", "partitions are found by identifier, never by type alone"),
     ("rd.systemd.gpt_auto=no", "the same in the initrd"),
-    ("systemd.getty_auto=no", "no login on a serial console; tools add one with a debug profile"),
+    ("systemd.getty_auto=no", "no login on a serial console"),
     ("panic=10", "a node that cannot go on starts again"),
 ];
 

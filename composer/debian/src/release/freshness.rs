@@ -7,7 +7,7 @@ use goni_model::time::Timestamp;
 
 use super::{Release, date};
 
-/// Greatest age of a Release file, unless a recipe says otherwise, in seconds: 180 days.
+/// Greatest age of a Release file, in seconds: 180 days.
 /// Stable's main suite is signed at each point release, every two to three months.
 pub const DEFAULT_MAX_AGE: u64 = 180 * 86_400;
 /// How far a Release date may lie ahead of our clock, in seconds, as apt's `Max-FutureTime`.

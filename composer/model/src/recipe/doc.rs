@@ -20,7 +20,7 @@ pub struct RecipeDoc {
     /// The first part of the image's file name.
     #[schemars(with = "Option<String>")]
     pub name: Option<Text>,
-    /// The version of the image: in file names, in the boot menu, in partition labels.
+    /// The version of the image: in file names and in the name of its kernel image.
     #[schemars(with = "Option<String>")]
     pub version: Option<Text>,
     /// A recipe that this one builds on, relative to this file. Keys given here win.
