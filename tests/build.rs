@@ -185,13 +185,15 @@ fn the_qcow2_image_is_sound_and_holds_the_raw_one() {
 }
 
 #[test]
-fn the_output_is_four_files_with_their_digests() {
+fn the_output_is_four_files_with_their_digests_and_a_link() {
     let out = IMAGE.project.out();
     let mut names: Vec<_> =
         fs::read_dir(&out).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
     names.sort();
     let images = [format!("{STEM}.manifest.json"), format!("{STEM}.qcow2"), format!("{STEM}.raw")];
-    assert_eq!(names, [&["SHA256SUMS".to_owned()][..], &images].concat());
+    let (sums, link) = (["SHA256SUMS".to_owned()], ["manifest.json".to_owned()]);
+    assert_eq!(names, [&sums[..], &images, &link].concat());
+    assert_eq!(fs::read_link(out.join("manifest.json")).unwrap(), Path::new(&images[0]));
     let sums = IMAGE.sums();
     let sha256sum = |sums: &str| {
         let judge = Command::new("sha256sum").args(["--check", "--strict", sums]).current_dir(&out).output();

@@ -117,9 +117,9 @@ fn devices_are_few_and_work() {
 fn a_hanging_command_and_all_it_started_are_killed() {
     let before = mounts();
     let work = tempfile::tempdir().unwrap();
-    let sandbox = Sandbox::with_tools("/").bind_writable(work.path(), "/work");
+    let sandbox = Sandbox::with_tools("/").bind_writable(work.path(), "/machine");
     let script =
-        "(setsid sh -c 'while sleep 0.05; do date +%N > /work/alive; done' &) ; echo begun; sleep 1000";
+        "(setsid sh -c 'while sleep 0.05; do date +%N > /machine/alive; done' &) ; echo begun; sleep 1000";
     let command = shell(script).inside(sandbox).timeout(Duration::from_millis(700));
     let began = Instant::now();
     let error = system().run(&command).unwrap_err();
@@ -133,8 +133,8 @@ fn a_hanging_command_and_all_it_started_are_killed() {
 #[test]
 fn what_a_command_leaves_running_ends_with_it() {
     let work = tempfile::tempdir().unwrap();
-    let sandbox = Sandbox::with_tools("/").bind_writable(work.path(), "/work");
-    let script = "setsid sh -c 'while sleep 0.05; do date +%N > /work/alive; done' >/dev/null 2>&1 & sleep 0.3; exit 0";
+    let sandbox = Sandbox::with_tools("/").bind_writable(work.path(), "/machine");
+    let script = "setsid sh -c 'while sleep 0.05; do date +%N > /machine/alive; done' >/dev/null 2>&1 & sleep 0.3; exit 0";
     let output = system().run(&shell(script).inside(sandbox)).unwrap();
     assert_eq!(output.exit, Exit::Code(0));
     assert_stays_dead(&work.path().join("alive"));
@@ -186,7 +186,7 @@ fn killing_the_program_leaves_no_process_and_no_mount() {
 #[test]
 fn a_victim_of_the_test_above() {
     let Some(work) = std::env::var_os("SANDBOX_VICTIM") else { return };
-    let sandbox = Sandbox::with_tools("/").bind_writable(work, "/work");
-    let script = "while sleep 0.05; do date +%N > /work/alive; done";
+    let sandbox = Sandbox::with_tools("/").bind_writable(work, "/machine");
+    let script = "while sleep 0.05; do date +%N > /machine/alive; done";
     system().run(&shell(script).inside(sandbox)).unwrap();
 }

@@ -77,12 +77,12 @@ fn every_tool_starts() {
 fn a_tool_works_on_what_is_bound_for_it_and_on_nothing_else() {
     let directory = tempfile::tempdir().unwrap();
     fs::File::create(directory.path().join("disk")).unwrap().set_len(8 << 20).unwrap();
-    let sandbox = tools().sandbox().bind_writable(directory.path(), "/work");
+    let sandbox = tools().sandbox().bind_writable(directory.path(), "/machine");
     let sgdisk = |arguments: &[&str]| {
         said(&tools().command_in("sgdisk", sandbox.clone()).unwrap().args(arguments.iter().copied()))
     };
-    sgdisk(&["--new=1:2048:4095", "/work/disk"]);
-    assert!(sgdisk(&["--verify", "/work/disk"]).contains("No problems found"));
+    sgdisk(&["--new=1:2048:4095", "/machine/disk"]);
+    assert!(sgdisk(&["--verify", "/machine/disk"]).contains("No problems found"));
     let image = fs::read(directory.path().join("disk")).unwrap();
     assert_eq!(&image[512..520], b"EFI PART");
 }
@@ -92,13 +92,13 @@ fn the_firmware_reaches_its_boot_manager_on_the_serial_console() {
     let directory = tempfile::tempdir().unwrap();
     let variables = directory.path().join("vars.fd");
     fs::copy(tools().root().join("usr/share/OVMF/OVMF_VARS_4M.fd"), &variables).unwrap();
-    let sandbox = tools().sandbox().bind_writable(directory.path(), "/work");
+    let sandbox = tools().sandbox().bind_writable(directory.path(), "/machine");
     let qemu = tools()
         .command_in("qemu-system-x86_64", sandbox)
         .unwrap()
         .args(["-machine", "q35,accel=tcg", "-m", "256", "-nodefaults", "-nographic"])
         .args(["-drive", "if=pflash,format=raw,readonly=on,file=/usr/share/OVMF/OVMF_CODE_4M.fd"])
-        .args(["-drive", "if=pflash,format=raw,file=/work/vars.fd"])
+        .args(["-drive", "if=pflash,format=raw,file=/machine/vars.fd"])
         .args(["-serial", "stdio", "-net", "none"])
         .timeout(Duration::from_secs(180));
     // The shell never ends by itself: what we wait for ends it.

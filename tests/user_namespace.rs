@@ -83,8 +83,8 @@ fn inside(arguments: &[String]) -> io::Result<ExitCode> {
     let work = tempfile::tempdir()?;
     fs::set_permissions(work.path(), fs::Permissions::from_mode(0o755))?;
     fs::write(work.path().join("f"), "")?;
-    let script = "id -u; id -g; cat /proc/net/dev | grep -c :; [ $1 = full ] && chown 1000:65535 /work/f; stat -c %u:%g /work/f";
-    let sandbox = Sandbox::with_tools("/").bind_writable(work.path(), "/work");
+    let script = "id -u; id -g; cat /proc/net/dev | grep -c :; [ $1 = full ] && chown 1000:65535 /machine/f; stat -c %u:%g /machine/f";
+    let sandbox = Sandbox::with_tools("/").bind_writable(work.path(), "/machine");
     let mapping = arguments.first().cloned().unwrap_or_default();
     let command = CommandSpec::new("/bin/sh")
         .args(["-c", script, "sh", &mapping])

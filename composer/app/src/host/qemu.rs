@@ -29,7 +29,7 @@ use crate::smoke::machine::{Accelerator, Machine, Network};
 pub use console::{ConsoleLog, MOST_CONSOLE_BYTES};
 
 /// Where a run's directory is, as the machine sees it.
-pub const INSIDE: &str = "/work";
+pub const INSIDE: &str = "/machine";
 /// Where the image is, as the machine sees it.
 const IMAGE: &str = "/image.raw";
 /// How often a wait looks at what else may have happened.

@@ -221,11 +221,11 @@ mod tests {
                 variables: "/usr/share/vars.fd".into(),
             },
             accelerator: Accelerator::Tcg,
-            disk: "/work/a,b.qcow2".into(),
-            variables: "/work/vars.fd".into(),
-            console: Console::Socket("/work/console".into()),
-            port: Some("/work/port".into()),
-            strings: vec!["/work/0".into()],
+            disk: "/machine/a,b.qcow2".into(),
+            variables: "/machine/vars.fd".into(),
+            console: Console::Socket("/machine/console".into()),
+            port: Some("/machine/port".into()),
+            strings: vec!["/machine/0".into()],
             network: Network::None,
         }
     }
@@ -241,16 +241,16 @@ mod tests {
 -smp\n2
 -m\n1073741824B
 -drive\nif=pflash,format=raw,unit=0,readonly=on,file=/usr/share/code.fd
--drive\nif=pflash,format=raw,unit=1,file=/work/vars.fd
--drive\nif=none,id=disk,format=qcow2,cache=unsafe,file=/work/a,,b.qcow2
+-drive\nif=pflash,format=raw,unit=1,file=/machine/vars.fd
+-drive\nif=none,id=disk,format=qcow2,cache=unsafe,file=/machine/a,,b.qcow2
 -device\nvirtio-blk-pci,drive=disk
 -device\nvirtio-rng-pci
--chardev\nsocket,id=console,path=/work/console
+-chardev\nsocket,id=console,path=/machine/console
 -serial\nchardev:console
 -device\nvirtio-serial-pci
--chardev\nsocket,id=port,path=/work/port
+-chardev\nsocket,id=port,path=/machine/port
 -device\nvirtserialport,chardev=port,name=org.goni.smoke
--smbios\ntype=11,path=/work/0
+-smbios\ntype=11,path=/machine/0
 -nic\nnone";
         assert_eq!(lines, expected);
     }

@@ -55,12 +55,12 @@ fn answers(toolbox: &Toolbox, system: &System) -> Option<bool> {
     sector.resize(510, 0);
     sector.extend([0x55, 0xaa]);
     std::fs::write(directory.path().join("sector"), sector).ok()?;
-    let sandbox = toolbox.sandbox().bind(directory.path(), Path::new("/work"));
+    let sandbox = toolbox.sandbox().bind(directory.path(), Path::new("/machine"));
     let command = toolbox
         .command_in("qemu-system-x86_64", sandbox)
         .ok()?
         .args(["-nodefaults", "-display", "none", "-machine", "pc", "-accel", "kvm", "-m", "16"])
-        .args(["-drive", "if=ide,format=raw,readonly=on,file=/work/sector,snapshot=on"])
+        .args(["-drive", "if=ide,format=raw,readonly=on,file=/machine/sector,snapshot=on"])
         .args(["-serial", "stdio"])
         .timeout(LIMIT);
     // The guest never ends by itself: its line ends it.
