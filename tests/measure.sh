@@ -5,7 +5,7 @@
 #
 # "Cold" means that every package is in the download cache and nothing else is: no configured tree, no
 # image. Rivals are measured in the same run if they are installed: mmdebstrap makes the tree alone,
-# of the same packages. Run it on an idle machine.
+# from the same wishes. Run it on an idle machine.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -17,15 +17,15 @@ place=$(mktemp -d "${TMPDIR:-/tmp}/goni-measure.XXXXXX")
 trap 'rm -rf "$place"' EXIT
 export GONI_COMPOSE_CACHE=$place/cache
 
-# Runs a command; leaves wall, user+sys and the peak memory of its process tree in `row`.
+# Runs a command; leaves wall, user+sys and its peak memory in `row`.
 measure() {
     local peak=0 sum pid status times
     times=$place/times
     { TIMEFORMAT='%R %U %S'; time "$@" >"$place/log" 2>&1; } 2>"$times" &
     pid=$!
     while kill -0 "$pid" 2>/dev/null; do
-        # The resident memory of everything below us, in KiB.
-        sum=$(ps -o rss= --ppid "$pid" 2>/dev/null | awk '{ s += $1 } END { print s + 0 }')
+        # The resident memory of the program, in KiB; not that of what it starts.
+        sum=$({ ps -o rss= --ppid "$pid" || true; } | awk '{ s += $1 } END { print s + 0 }')
         if [ "$sum" -gt "$peak" ]; then peak=$sum; fi
         sleep 0.05
     done
@@ -63,9 +63,10 @@ middle "nothing changed" nothing "${build[@]}"
 middle "check" nothing "$composer" check "$recipe"
 middle "plan" nothing "$composer" plan "$recipe"
 if command -v mmdebstrap >/dev/null; then
-    packages=$(sed -n 's/^ *{ name = "\([^"]*\)".*/\1/p' "${recipe%.toml}.lock" | paste -sd,)
+    # The same wishes; its own closure, with an initrd generator where ours has none.
+    packages=$(sed -n '/^request.packages = \[/,/^\]/s/^ *"\([^"]*\)",$/\1/p' "${recipe%.toml}.lock" | paste -sd,)
     middle "mmdebstrap, the tree alone" no_tree \
-        mmdebstrap --variant=custom --include="$packages" trixie "$place/tree"
+        mmdebstrap --variant=essential --include="$packages" trixie "$place/tree"
 else
     echo "mmdebstrap is not installed: not measured"
 fi
