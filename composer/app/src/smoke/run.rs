@@ -9,7 +9,7 @@ use goni_model::size::SectorSize;
 
 use crate::host::command::last_lines;
 use crate::host::files;
-use crate::host::qemu::{self, ConsoleLog, MOST_CONSOLE_BYTES, QemuError, RunDirectory, StopWatch};
+use crate::host::qemu::{self, ConsoleLog, QemuError, RunDirectory, StopWatch};
 use crate::smoke::check::Check;
 use crate::smoke::feature::Feature;
 use crate::smoke::machine::{Accelerator, Console, Hardware, Machine, Network, WhichTpm};
@@ -54,7 +54,7 @@ impl Common<'_> {
         let path = self.subject.console(&scenario.name);
         let mut log = ConsoleLog::create(&path)?;
         // A console that cannot be read has shown nothing.
-        let shown = || files::read_capped(&path, MOST_CONSOLE_BYTES).map_or(String::new(), lossy);
+        let shown = || files::read_capped(&path, u64::MAX).map_or(String::new(), lossy);
         let mut session = Session::new(self.nonce, scenario, checks, SETTLE, self.bench.progress, &shown);
         let mut device = self.device(scenario, checks)?;
         let mut ended = Ok(());

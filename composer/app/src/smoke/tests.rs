@@ -48,7 +48,7 @@ fn what_runs_by_default_is_the_life_of_a_node_in_three_boots() {
 #[test]
 fn what_was_asked_for_is_run_and_what_is_not_there_is_answered_with_the_nearest() {
     let qemus = qemus();
-    let run = |wish| {
+    let run = |wish: Wish<'_>| {
         select(&qemus.scenarios, &qemus.checks, wish).map(|trials| {
             let of = |trial: &Trial<'_>| trial.checks.iter().map(|check| check.name.to_string()).collect();
             trials
