@@ -6,15 +6,18 @@ const GROUPS: usize = 8;
 /// The letters of modhex.
 const LETTERS: &[u8] = b"cbdefghijklnrtuv";
 
-/// The last recovery key in a text.
+/// The last recovery key in a text, wherever it stands: a terminal's colours may be glued to it.
 pub(super) fn find_last(text: &str) -> Option<&str> {
-    let is_part = |c: char| c == '-' || c.is_ascii_lowercase();
-    text.rsplit(|c: char| !is_part(c)).find(|word| is_key(word))
+    let length = GROUPS * (GROUPS + 1) - 1;
+    let start = text.as_bytes().windows(length).rposition(is_key)?;
+    text.get(start..start + length)
 }
 
-fn is_key(word: &str) -> bool {
-    let good = |group: &str| group.len() == GROUPS && group.bytes().all(|letter| LETTERS.contains(&letter));
-    word.split('-').count() == GROUPS && word.split('-').all(good)
+fn is_key(bytes: &[u8]) -> bool {
+    bytes.split(|byte| *byte == b'-').count() == GROUPS
+        && bytes
+            .split(|byte| *byte == b'-')
+            .all(|group| group.len() == GROUPS && group.iter().all(|letter| LETTERS.contains(letter)))
 }
 
 #[cfg(test)]
