@@ -7,8 +7,8 @@
 //!
 //! How to write either, `qemu/README.md` tells; both are data below `qemu`.
 
+pub mod assertion;
 pub mod check;
-pub mod evidence;
 pub mod expectations;
 pub mod feature;
 pub mod handover;

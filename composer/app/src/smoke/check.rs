@@ -10,7 +10,7 @@ use goni_model::name::Name;
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-use crate::smoke::evidence::Assertion;
+use crate::smoke::assertion::Assertion;
 use crate::smoke::feature::Feature;
 use crate::smoke::scenario::{self, Expect, Scenario};
 

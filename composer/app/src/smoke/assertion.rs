@@ -1,4 +1,4 @@
-//! What the host asserts of a scenario when it is over, from the outside.
+//! What the host asserts of a scenario when it is over, without asking the guest.
 
 /// Something the host can assert.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
