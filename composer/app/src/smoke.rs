@@ -8,10 +8,12 @@
 //! What a check is, `qemu/README.md` tells; the checks are data below `qemu/checks`.
 
 pub mod check;
+pub mod evidence;
 pub mod handover;
 pub mod junit;
 mod load;
 pub mod machine;
+pub mod preparation;
 pub mod protocol;
 pub mod session;
 #[cfg(test)]
