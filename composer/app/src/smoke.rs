@@ -9,12 +9,15 @@
 
 pub mod assertion;
 pub mod check;
+pub mod evidence;
 pub mod expectations;
 pub mod feature;
 pub mod handover;
 pub mod junit;
 mod load;
 pub mod machine;
+mod outside;
+pub mod preparation;
 pub mod protocol;
 mod run;
 pub mod scenario;

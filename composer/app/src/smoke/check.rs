@@ -79,7 +79,7 @@ pub struct CheckDoc {
     /// their console, or the host asserts something.
     #[schemars(with = "Option<String>")]
     pub script: Option<Text>,
-    /// What the host asserts when the scenario is over: canary, capture, filesystems.
+    /// What the host asserts when the scenario is over: canary, capture, filesystems, untouched.
     #[schemars(with = "Option<Vec<String>>")]
     pub host: Option<Vec<Text>>,
     /// Images that it must fail on; at least one.
