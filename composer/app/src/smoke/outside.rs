@@ -43,8 +43,9 @@ impl Remains {
         let watch = StopWatch::start();
         let asks = |assertion| checks.iter().any(|check| check.host.contains(&assertion));
         let with_canary = || checks.iter().filter(|check| check.host.contains(&Assertion::Canary));
-        let canaries: Vec<Canary> =
-            with_canary().map(|check| Canary::new(*protocol::canary(nonce, &check.name).as_bytes())).collect();
+        let canaries: Vec<Canary> = with_canary()
+            .map(|check| Canary::new(*protocol::canary(nonce, &check.name).as_bytes()))
+            .collect();
         let disks = match [Assertion::Canary, Assertion::Filesystems, Assertion::Untouched].map(asks) {
             [false, false, false] => Vec::new(),
             _ => self.disks(run, arch, bench)?,
@@ -112,13 +113,7 @@ pub(super) fn left_out(scenario: &Name, checks: &[&Check]) -> Vec<Finding> {
 }
 
 fn finding(scenario: &Name, check: &Check, outcome: Outcome, milliseconds: u64) -> Finding {
-    Finding {
-        check: check.name.clone(),
-        scenario: Some(scenario.clone()),
-        boot: None,
-        outcome,
-        milliseconds,
-    }
+    Finding { check: check.name.clone(), scenario: Some(scenario.clone()), boot: None, outcome, milliseconds }
 }
 
 /// Several outcomes as one: failed if one failed, passed if one passed, else skipped.
@@ -137,7 +132,9 @@ fn together(outcomes: impl Iterator<Item = Outcome>) -> Outcome {
     }
     match passed {
         true => Outcome::Passed,
-        false if skipped.is_empty() => Outcome::Skipped { reason: "the scenario left nothing to look at".into() },
+        false if skipped.is_empty() => {
+            Outcome::Skipped { reason: "the scenario left nothing to look at".into() }
+        }
         false => Outcome::Skipped { reason: skipped.join("; ") },
     }
 }
@@ -155,6 +152,9 @@ mod tests {
         assert_eq!(of(vec![skipped()]), skipped());
         let both = Outcome::Failed { expected: "none\nnone".into(), observed: "a\nb".into() };
         assert_eq!(of(vec![failed("a"), Outcome::Passed, failed("b")]), both);
-        assert_eq!(of(Vec::new()), Outcome::Skipped { reason: "the scenario left nothing to look at".into() });
+        assert_eq!(
+            of(Vec::new()),
+            Outcome::Skipped { reason: "the scenario left nothing to look at".into() }
+        );
     }
 }

@@ -15,8 +15,8 @@ use crate::host::interrupt::Interrupted;
 use crate::host::qemu::{Event, Powered};
 use crate::progress::Progress;
 use crate::smoke::STAGE;
-use crate::smoke::check::Check;
 use crate::smoke::assertion::Assertion;
+use crate::smoke::check::Check;
 use crate::smoke::protocol::{self, Said};
 use crate::smoke::scenario::{Arrival, Boot, Ending, Expect, Machine, Restart, Scenario};
 
