@@ -321,6 +321,10 @@ fn read_back(
         partitions: slots.map(|slot| (slot.role, uuids[&slot.role], slot.offset, slot.size)).collect(),
         root_hash: written.root_hash,
         kernel_image: boot::image_path(parts.recipe),
+        profiles: boot::profiles(&written.command_line)
+            .into_iter()
+            .map(|(label, line)| (label.id, line))
+            .collect(),
         command_line: written.command_line.clone(),
         kernel_release: written.kernel.clone(),
     });

@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 
 use goni_disk::cpio::{self, CpioError};
 use goni_disk::tree::{Content, FileTree, Inode, Kind, Metadata, Owner, TreeError, TreePath};
-use goni_disk::uki::{self, NewSection, UkiError};
+use goni_disk::uki::{self, Label, NewProfile, NewSection, UkiError};
 use goni_disk::verity::RootHash;
 use goni_model::recipe::Recipe;
 use goni_model::target::Target;
@@ -34,7 +34,10 @@ const WORDS: [(&str, &str); 6] = [
     ("panic=10", "a node that cannot go on starts again"),
 ];
 
-/// systemd-boot's settings: no menu, no editor that could change the command line.
+/// The word on the command line that makes the initrd erase the state and all keys.
+pub const FACTORY_RESET: &str = "goni.factory-reset";
+
+/// systemd-boot's settings: no menu unless a key is held, no editor that could change the command line.
 const LOADER: &str = "timeout 0\neditor no\nauto-entries no\nauto-firmware no\nbeep no\n";
 
 /// Why there is nothing to boot.
@@ -88,6 +91,19 @@ pub fn command_line(recipe: &Recipe, target: &Target, root: Option<&RootHash>, r
     let added = target.command_line.iter().chain(&recipe.kernel.command_line);
     words.extend(added.map(|word| word.as_str().to_owned()));
     words.join(" ")
+}
+
+/// The ways to boot an image, and the command line of each.
+///
+/// The first is the default: systemd-boot sorts the profiles of one image by their number, the stub
+/// takes the first where nobody says which, and both count the tries of the one file. The second boots
+/// only where somebody chooses it, in the menu or by `LoaderEntryOneShot`. Source: systemd-boot(7),
+/// systemd-stub(7).
+#[must_use]
+pub fn profiles(command_line: &str) -> [(Label, String); 2] {
+    let label = |id: &str, title: Option<&str>| Label { id: id.into(), title: title.map(Into::into) };
+    let reset = label("factory-reset", Some("Factory reset: erases all data of this node"));
+    [(label("main", None), command_line.to_owned()), (reset, format!("{command_line} {FACTORY_RESET}"))]
 }
 
 /// The initrd, packed and compressed, and the kernel it belongs to: all of the boot that does not
@@ -163,8 +179,17 @@ pub fn system_partition(
         NewSection::bytes(".initrd", &kernel.initrd),
         NewSection::bytes(".linux", &kernel.image),
     ];
+    let all = profiles(command_line);
+    let profiles = all.iter().map(|(label, line)| NewProfile {
+        label: label.clone(),
+        // What is as all share it is not said again.
+        sections: match line == command_line {
+            true => Vec::new(),
+            false => vec![NewSection::bytes(".cmdline", line.as_bytes())],
+        },
+    });
     let mut image = Vec::new();
-    uki::write(&kernel.stub, sections, &mut image)?;
+    uki::write(&kernel.stub, sections, profiles.collect(), &mut image)?;
     let efi = target.arch.efi();
     let mut esp = FileTree::new(metadata(0o755, date), owner());
     for directory in ["EFI", "EFI/BOOT", "EFI/Linux", "loader"] {

@@ -16,7 +16,7 @@ use goni_model::size::{ByteCount, SectorSize};
 pub(super) use accounts::{Account, Accounts};
 pub(super) use root::{Node, NodeKind, Root};
 pub(super) use state::{State, StateKind};
-pub(super) use system_partition::{SystemFile, SystemPartition};
+pub(super) use system_partition::{BootProfile, SystemFile, SystemPartition};
 
 use super::VerifyError;
 use super::objection::Objection;

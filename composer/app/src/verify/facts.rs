@@ -32,6 +32,8 @@ pub struct Facts {
     pub kernel_image: Option<String>,
     /// The kernel's command line.
     pub command_line: Option<String>,
+    /// The ways to boot the kernel image, the default first.
+    pub profiles: Vec<ProfileFact>,
     /// The kernel's release.
     pub kernel_release: Option<String>,
     /// The size of the root file system.
@@ -45,6 +47,17 @@ pub struct Facts {
     pub symlinks: u64,
     /// Packages in the root.
     pub packages: u64,
+}
+
+/// What a kernel image says of a way to boot it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct ProfileFact {
+    /// Its name.
+    pub id: String,
+    /// What the menu calls it, if not as the system.
+    pub title: Option<String>,
+    /// The kernel's command line then.
+    pub command_line: String,
 }
 
 /// What an image says of a partition.
@@ -80,6 +93,8 @@ pub struct Expectations {
     pub kernel_image: String,
     /// The kernel's command line.
     pub command_line: String,
+    /// Name and command line of each way to boot, the default first.
+    pub profiles: Vec<(String, String)>,
     /// The kernel's release.
     pub kernel_release: String,
 }
@@ -99,6 +114,11 @@ impl Facts {
         };
         let kernel = evidence.esp.found().and_then(|esp| esp.programs(IMAGES).next());
         let text = |name: &str| kernel.and_then(|(_, program)| program.texts.get(name).cloned());
+        let fact = |profile: &super::evidence::BootProfile| ProfileFact {
+            id: profile.label.id.clone(),
+            title: profile.label.title.clone(),
+            command_line: profile.command_line.clone(),
+        };
         let root = evidence.root.found();
         let count = |kind: NodeKind| {
             to_u64(root.map_or(0, |root| root.nodes().filter(|(_, node)| node.kind() == kind).count()))
@@ -110,6 +130,8 @@ impl Facts {
             root_hash: evidence.root_hash.found().copied(),
             kernel_image: kernel.map(|(path, _)| path.to_owned()),
             command_line: text(".cmdline"),
+            profiles: kernel
+                .map_or_else(Vec::new, |(_, program)| program.profiles.iter().map(fact).collect()),
             kernel_release: text(".uname"),
             root_size: root.map(super::evidence::Root::size),
             files: count(NodeKind::File),
@@ -142,7 +164,15 @@ impl Facts {
         ] {
             equal(what, meant.clone(), shown(found.clone()))?;
         }
-        Ok(())
+        let listed = |profiles: &mut dyn Iterator<Item = (&String, &String)>| {
+            profiles.map(|(id, line)| format!("{id}: {line}")).collect::<Vec<_>>().join("; ")
+        };
+        let meant = listed(&mut expected.profiles.iter().map(|(id, line)| (id, line)));
+        equal(
+            "the profiles are",
+            meant,
+            listed(&mut self.profiles.iter().map(|it| (&it.id, &it.command_line))),
+        )
     }
 }
 
