@@ -46,6 +46,9 @@ pub enum BootError {
     /// The initrd could not be cut.
     #[error("cutting the initrd")]
     Initrd(#[from] InitrdError),
+    /// An os-release that names no system, by which systemd-boot could not sort.
+    #[error("`/usr/lib/os-release` has neither `ID=` nor `IMAGE_ID=`")]
+    Nameless,
     /// The initrd could not be packed.
     #[error("packing the initrd")]
     Pack(#[from] CpioError),
@@ -95,15 +98,32 @@ pub fn command_line(recipe: &Recipe, target: &Target, root: Option<&RootHash>, r
 
 /// The ways to boot an image, and the command line of each.
 ///
-/// The first is the default: systemd-boot sorts the profiles of one image by their number, the stub
-/// takes the first where nobody says which, and both count the tries of the one file. The second boots
-/// only where somebody chooses it, in the menu or by `LoaderEntryOneShot`. Source: systemd-boot(7),
-/// systemd-stub(7).
+/// The first is the default, as its place makes it for the stub and [`sorted_last`] for systemd-boot.
+/// The second boots only where somebody chooses it in the menu. Both count the tries of the one file.
 #[must_use]
 pub fn profiles(command_line: &str) -> [(Label, String); 2] {
     let label = |id: &str, title: Option<&str>| Label { id: id.into(), title: title.map(Into::into) };
     let reset = label("factory-reset", Some("Factory reset: erases all data of this node"));
     [(label("main", None), command_line.to_owned()), (reset, format!("{command_line} {FACTORY_RESET}"))]
+}
+
+/// The os-release of a profile that must never be the default.
+///
+/// systemd-boot boots the first of its list. It sorts by what os-release calls the system and only then
+/// by name, and 257 gets the names wrong: while a file counts its tries, a later profile sorts before
+/// the first. A longer word for the system, with the same beginning, sorts behind in every version.
+/// Source: systemd-boot(7), `boot_entry_compare` in systemd's boot.c.
+fn sorted_last(os_release: &[u8], id: &str) -> Result<Vec<u8>, BootError> {
+    let text = String::from_utf8_lossy(os_release);
+    let value = |key: &str| {
+        let values = text.lines().filter_map(|line| line.strip_prefix(key)?.strip_prefix('='));
+        values
+            .last()
+            .map(|value| value.trim_matches(['"', '\'']).to_owned())
+            .filter(|value| !value.is_empty())
+    };
+    let system = value("IMAGE_ID").or_else(|| value("ID")).ok_or(BootError::Nameless)?;
+    Ok(format!("{}\nIMAGE_ID={system}-{id}\n", text.trim_end()).into_bytes())
 }
 
 /// The initrd, packed and compressed, and the kernel it belongs to: all of the boot that does not
@@ -179,17 +199,18 @@ pub fn system_partition(
         NewSection::bytes(".initrd", &kernel.initrd),
         NewSection::bytes(".linux", &kernel.image),
     ];
-    let all = profiles(command_line);
-    let profiles = all.iter().map(|(label, line)| NewProfile {
-        label: label.clone(),
-        // What is as all share it is not said again.
-        sections: match line == command_line {
-            true => Vec::new(),
-            false => vec![NewSection::bytes(".cmdline", line.as_bytes())],
-        },
-    });
+    let [(main, _), (reset, reset_line)] = profiles(command_line);
+    let reset_system = sorted_last(&kernel.os_release, &reset.id)?;
+    let reset_sections = vec![
+        NewSection::bytes(".osrel", &reset_system),
+        NewSection::bytes(".cmdline", reset_line.as_bytes()),
+    ];
+    let profiles = vec![
+        NewProfile { label: main, sections: Vec::new() },
+        NewProfile { label: reset, sections: reset_sections },
+    ];
     let mut image = Vec::new();
-    uki::write(&kernel.stub, sections, profiles.collect(), &mut image)?;
+    uki::write(&kernel.stub, sections, profiles, &mut image)?;
     let efi = target.arch.efi();
     let mut esp = FileTree::new(metadata(0o755, date), owner());
     for directory in ["EFI", "EFI/BOOT", "EFI/Linux", "loader"] {
@@ -226,4 +247,21 @@ fn metadata(mode: u16, mtime: Timestamp) -> Metadata {
 
 fn owner() -> Owner {
     Owner::Stage("boot".into())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_profile_that_is_no_default_sorts_behind_the_system() {
+        for (os_release, sorted) in [
+            ("NAME=x\nID=debian\n", Some("NAME=x\nID=debian\nIMAGE_ID=debian-reset\n")),
+            ("ID=\"debian\"\nIMAGE_ID='goni'", Some("ID=\"debian\"\nIMAGE_ID='goni'\nIMAGE_ID=goni-reset\n")),
+            ("VERSION_ID=13\nID=\n", None),
+        ] {
+            let made = sorted_last(os_release.as_bytes(), "reset").ok();
+            assert_eq!(made.as_deref(), sorted.map(str::as_bytes), "{os_release}");
+        }
+    }
 }

@@ -176,10 +176,14 @@ fn system_partition(command_line: &str) -> FileTree {
     esp
 }
 
+/// The os-release of what systemd-boot is not to boot by itself.
+pub(super) const SORTED_LAST: &str = "ID=debian\nIMAGE_ID=debian-factory-reset\n";
+
 /// A kernel image with every section and profile.
 pub(super) fn kernel_image(command_line: &str, release: &str) -> Vec<u8> {
     let reset = format!("{command_line} goni.factory-reset");
-    profiled_image(command_line, release, &[("main", &[]), ("factory-reset", &[(".cmdline", &reset)])])
+    let own = [(".osrel", SORTED_LAST), (".cmdline", &reset)];
+    profiled_image(command_line, release, &[("main", &[]), ("factory-reset", &own)])
 }
 
 /// A kernel image with every section and these profiles: name, and sections of its own.

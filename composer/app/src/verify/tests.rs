@@ -12,8 +12,8 @@ use uuid::Uuid;
 
 use super::evidence::Evidence;
 use super::sample::{
-    Breakage, IMAGE, RELEASE, Sample, add, build, byte, chmod, directory, edit, flip, kernel_image, link,
-    metadata, own, path, place_of_noise, profiled_image, put, stub, tail, write_at,
+    Breakage, IMAGE, RELEASE, SORTED_LAST, Sample, add, build, byte, chmod, directory, edit, flip,
+    kernel_image, link, metadata, own, path, place_of_noise, profiled_image, put, stub, tail, write_at,
 };
 use super::{CHECKS, Expectations, Findings, VerifyError, inspect};
 use crate::progress::Silent;
@@ -89,17 +89,22 @@ const BREAKAGES: &[(&str, Breakage, &str, &str)] = &[
     ("hibernation", Breakage::CommandLine(|line| line.replace(" nohibernate", "")), "uki", "no `nohibernate`"),
     ("no profiles", Breakage::SystemPartition(|esp| profiles(esp, |_| Vec::new())), "uki", ""),
     ("a factory reset by default", Breakage::SystemPartition(|esp| profiles(esp, |line| {
-        vec![("factory-reset", vec![(".cmdline", format!("{line} goni.factory-reset"))]), ("main", vec![])]
+        vec![reset(line), ("main", vec![])]
     })), "uki", "factory-reset, main"),
     ("a factory reset in what all share", Breakage::CommandLine(|line| format!("{line} goni.factory-reset")), "uki", "`goni.factory-reset`"),
+    ("a factory reset that may sort first", Breakage::SystemPartition(|esp| profiles(esp, |line| {
+        let (id, mut own) = reset(line);
+        own[0].1 = "ID=debian\n".to_owned();
+        vec![("main", vec![]), (id, own)]
+    })), "uki", "sorted as `debian`"),
     ("a profile that does more", Breakage::SystemPartition(|esp| profiles(esp, |line| {
-        vec![("main", vec![]), ("factory-reset", vec![(".cmdline", format!("{line} goni.factory-reset init=/bin/sh"))])]
-    })), "uki", "goni.factory-reset init=/bin/sh"),
-    ("a profile with an initrd of its own", Breakage::SystemPartition(|esp| profiles(esp, |_| {
-        vec![("main", vec![(".initrd", "another".to_owned())]), ("factory-reset", vec![])]
+        vec![("main", vec![]), reset(&format!("{line} init=/bin/sh"))]
+    })), "uki", "init=/bin/sh goni.factory-reset"),
+    ("a profile with an initrd of its own", Breakage::SystemPartition(|esp| profiles(esp, |line| {
+        vec![("main", vec![(".initrd", "another".to_owned())]), reset(line)]
     })), "uki", ".profile, .initrd"),
     ("a third profile", Breakage::SystemPartition(|esp| profiles(esp, |line| {
-        vec![("main", vec![]), ("factory-reset", vec![(".cmdline", format!("{line} goni.factory-reset"))]), ("x", vec![])]
+        vec![("main", vec![]), reset(line), ("x", vec![])]
     })), "uki", "main, factory-reset, x"),
     ("another kernel's modules", Breakage::Root(|root| {
         root.remove(&path(&format!("usr/lib/modules/{RELEASE}"))).unwrap();
@@ -176,11 +181,17 @@ const BREAKAGES: &[(&str, Breakage, &str, &str)] = &[
     }), "state", ""),
 ];
 
-/// Profiles, and the sections that each has for itself.
-type Profiles = Vec<(&'static str, Vec<(&'static str, String)>)>;
+/// A profile, and the sections that it has for itself.
+type ProfileOf = (&'static str, Vec<(&'static str, String)>);
+
+/// The profile that is never the default, as it should be.
+fn reset(line: &str) -> ProfileOf {
+    let line = format!("{line} goni.factory-reset");
+    ("factory-reset", vec![(".osrel", SORTED_LAST.to_owned()), (".cmdline", line)])
+}
 
 /// Replaces the kernel image by one of other profiles, made from the command line that all share.
-fn profiles(esp: &mut FileTree, make: fn(&str) -> Profiles) {
+fn profiles(esp: &mut FileTree, make: fn(&str) -> Vec<ProfileOf>) {
     let Kind::File(Content::Inline(bytes)) = &esp.get(&path(IMAGE)).unwrap().kind else { panic!("no file") };
     let mut file = std::io::Cursor::new(bytes);
     let line = uki::inspect(&mut file).unwrap().section(".cmdline").unwrap().read(&mut file).unwrap();

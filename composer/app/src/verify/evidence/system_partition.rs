@@ -57,6 +57,8 @@ pub(in crate::verify) struct BootProfile {
     pub(in crate::verify) own: Vec<String>,
     /// The command line that counts, its own or that which all share.
     pub(in crate::verify) command_line: String,
+    /// The os-release that counts.
+    pub(in crate::verify) os_release: String,
 }
 
 /// Why the partition cannot be read.
@@ -218,6 +220,7 @@ fn read_program(file: &mut (impl io::Read + io::Seek)) -> Result<Program, uki::U
             label: Label::parse(&text(profile.section(".profile"))?.unwrap_or_default()),
             own: profile.own().iter().map(|section| section.name.clone()).collect(),
             command_line: text(profile.section(".cmdline"))?.unwrap_or_default(),
+            os_release: text(profile.section(".osrel"))?.unwrap_or_default(),
         });
     }
     Ok(Program { image, texts, profiles })
