@@ -6,7 +6,7 @@ use goni_disk::verity::RootHash;
 use goni_model::arch::Arch;
 use goni_model::layout::Role;
 use goni_model::number::to_u64;
-use goni_model::size::ByteCount;
+use goni_model::size::{ByteCount, SectorSize};
 use serde::{Serialize, Serializer};
 use uuid::Uuid;
 
@@ -23,6 +23,9 @@ pub struct Facts {
     /// The size of the disk.
     #[serde(serialize_with = "bytes")]
     pub disk_size: ByteCount,
+    /// The bytes of a sector, by the partition table.
+    #[serde(serialize_with = "sectors")]
+    pub sector_size: Option<SectorSize>,
     /// The partitions, in the order of their numbers.
     pub partitions: Vec<PartitionFact>,
     /// The hash that the root's hash tree leads up to.
@@ -85,6 +88,8 @@ pub struct Expectations {
     pub arch: Arch,
     /// The size of the disk.
     pub disk_size: ByteCount,
+    /// The bytes of a sector.
+    pub sector_size: SectorSize,
     /// Every partition in order: role, PARTUUID, offset, size.
     pub partitions: Vec<(Role, Uuid, ByteCount, ByteCount)>,
     /// The root hash, if the root has a hash tree.
@@ -126,6 +131,7 @@ impl Facts {
         Self {
             arch: evidence.arch,
             disk_size: evidence.size,
+            sector_size,
             partitions: evidence.partitions().iter().filter_map(partition).collect(),
             root_hash: evidence.root_hash.found().copied(),
             kernel_image: kernel.map(|(path, _)| path.to_owned()),
@@ -148,6 +154,8 @@ impl Facts {
         let shown = |value: Option<String>| value.unwrap_or_else(|| "nothing".to_owned());
         equal("an image for", expected.arch.to_string(), shown(self.arch.map(|arch| arch.to_string())))?;
         equal("a disk of", expected.disk_size, self.disk_size)?;
+        let found = shown(self.sector_size.map(|size| size.get().to_string()));
+        equal("sectors of", expected.sector_size.get().to_string(), found)?;
         let meant =
             expected.partitions.iter().map(|(role, guid, offset, size)| (Some(*role), *guid, *offset, *size));
         let found = self
@@ -193,6 +201,10 @@ fn maybe_text<S: Serializer>(value: &Option<impl Display>, serializer: S) -> Res
         Some(value) => serializer.collect_str(value),
         None => serializer.serialize_none(),
     }
+}
+
+fn sectors<S: Serializer>(value: &Option<SectorSize>, serializer: S) -> Result<S::Ok, S::Error> {
+    value.map(SectorSize::get).serialize(serializer)
 }
 
 fn bytes<S: Serializer>(value: &ByteCount, serializer: S) -> Result<S::Ok, S::Error> {

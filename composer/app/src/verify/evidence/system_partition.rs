@@ -22,6 +22,8 @@ const TEXT_LIMIT: u64 = 64 << 10;
 /// The files of the EFI system partition.
 #[derive(Debug)]
 pub(in crate::verify) struct SystemPartition {
+    /// The bytes of a sector, as the file system counts.
+    pub(in crate::verify) sector_size: u64,
     /// Every file by its path from the root.
     pub(in crate::verify) files: BTreeMap<String, SystemFile>,
 }
@@ -95,7 +97,7 @@ impl SystemPartition {
         }
         let mut files = BTreeMap::new();
         collect(&file_system.root_dir(), "", 0, &mut files)?;
-        Ok(Self { files })
+        Ok(Self { sector_size: geometry.sector, files })
     }
 
     /// The programs in a directory, with their paths.
@@ -150,6 +152,7 @@ fn read_boot_sector(window: &mut Window<'_>) -> Result<Geometry, SystemPartition
         return Err(SystemPartitionError::BootSector("the spare one differs"));
     }
     Ok(Geometry {
+        sector: sector_size,
         table: reserved * sector_size,
         table_size: table * sector_size,
         data: data * sector_size,
