@@ -3,7 +3,7 @@ use std::path::Path;
 use goni_disk::gpt::{Attributes, Partition};
 use goni_model::document::source::Sources;
 use goni_model::overlay;
-use goni_model::size::Lba;
+use goni_model::size::{Lba, SectorSize};
 use goni_model::target::QemuFirmware;
 
 use super::*;
