@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use clap::Args;
+use goni_disk::gpt;
 use goni_model::digest::ParseDigestError;
 use goni_model::name::Name;
 use goni_model::report::SmokeReport;
@@ -13,7 +14,8 @@ use crate::cli::arguments::{Global, Report};
 use crate::cli::build::{self, BuildArguments};
 use crate::cli::terminal::Terminal;
 use crate::failure::{Class, Classify, Failure};
-use crate::host::files;
+use crate::host::disk_file::DiskFile;
+use crate::host::files::{self, FileError};
 use crate::host::project::ProjectFiles;
 use crate::project::{self, Project};
 use crate::smoke::expectations::{Expectations, Promises};
@@ -114,7 +116,7 @@ pub fn run(arguments: &SmokeArguments, global: &Global, terminal: &Terminal) -> 
     let expectations = expectations(&project, &booted)?;
     let toolbox = workshop.toolbox(terminal.progress())?;
     let subject = Subject {
-        images: vec![(SectorSize::B512, booted.image.clone())],
+        images: booted.images()?,
         expectations: &expectations,
         arch: project.target.arch,
         qemu,
@@ -151,6 +153,17 @@ pub(super) struct Booted {
     pub(super) image: PathBuf,
     /// What the build knows; `None`: it was built at another time.
     built: Option<Built>,
+}
+
+impl Booted {
+    /// The raw images by the sectors they are for: all that were built, or the one that was named.
+    fn images(&self) -> Result<Vec<(SectorSize, PathBuf)>, Failure> {
+        if let Some(built) = &self.built {
+            return Ok(built.raws.clone().into_iter().collect());
+        }
+        let read = || gpt::sector_size(&mut DiskFile::open(&self.image)?.whole()?);
+        Ok(vec![(read().map_err(FileError::io("reading", &self.image))?, self.image.clone())])
+    }
 }
 
 /// The raw image: the one that was named, or the one that is built now.

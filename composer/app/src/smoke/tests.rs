@@ -95,8 +95,12 @@ fn every_mutation_is_an_overlay_or_a_recipe_and_belongs_to_a_check() {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("qemu/checks/mutations");
     let known: BTreeSet<String> = ["base", "goni"].map(str::to_owned).into();
     let mut named = BTreeSet::new();
-    for mutation in qemus().checks.iter().flat_map(|check| &check.mutations) {
-        assert!(named.insert(mutation.name.to_string()), "{} breaks two checks", mutation.name);
+    let mut broken = BTreeSet::new();
+    let qemus = qemus();
+    let all = qemus.checks.iter().flat_map(|check| check.mutations.iter().map(move |m| (&check.scenario, m)));
+    for (scenario, mutation) in all {
+        assert!(broken.insert((scenario, &mutation.name)), "{} breaks two checks", mutation.name);
+        named.insert(mutation.name.to_string());
         let path = folder.join(mutation.name.as_str()).join("overlay.toml");
         if ProjectFiles.is_file(&path.with_file_name("recipe.toml")) && !ProjectFiles.is_file(&path) {
             continue;
