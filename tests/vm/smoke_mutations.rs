@@ -162,7 +162,8 @@ fn every_check_sees_its_mutations_and_no_others() {
         let Mutation { check, scenario, name, .. } = mutation;
         let names = red.iter().map(String::as_str).collect::<Vec<_>>().join(",");
         println!("{check:<22} {name:<26} {scenario:<14} {names:<28} {:>8}", began.elapsed().as_secs());
-        if red != BTreeSet::from([check.clone()]) || !broken_off.is_empty() {
+        // A guest that never comes up is red, too, if that is what the check is about.
+        if red != BTreeSet::from([check.clone()]) {
             wrong.push(format!(
                 "`{name}` is for `{check}`, but turned red: {red:?} {}",
                 broken_off.join("; ")

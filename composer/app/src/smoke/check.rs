@@ -34,8 +34,8 @@ pub struct Check {
     pub needs: Vec<Feature>,
     /// How long it may take in one boot.
     pub within: Duration,
-    /// What the guest runs: sh, with the words of `qemu/guest/words.sh`. `None`: what its boots are
-    /// expected to be like is all it asserts, and what the host does.
+    /// What the guest runs where it is up: sh, with the words of `qemu/guest/words.sh`. `None`: what its
+    /// boots are expected to be like is all it asserts, and what the host does.
     pub script: Option<String>,
     /// What the host asserts when the scenario is over.
     pub host: Vec<Assertion>,
@@ -200,14 +200,16 @@ fn boots(doc: &CheckDoc, scenario: &Scenario, checker: &mut Checker) -> Vec<Name
             checker.known(text, "boot", scenario.boots.iter().map(|boot| boot.name.as_str()));
             continue;
         };
-        let by_itself = boot.expect == Expect::Down || !boot.console.is_empty();
-        if doc.script.is_some() && boot.expect == Expect::Down {
-            checker
-                .fault_at(text, format!("no script runs in `{}`, which is expected to be down", boot.name));
-        }
-        if doc.script.is_none() && doc.host.is_none() && !by_itself {
+        if doc.script.is_none() && doc.host.is_none() && !boot.asserts() {
             checker.fault_at(text, format!("without a `script`, nothing is asserted of `{}`", boot.name));
         }
+    }
+    let down = |name: &Text| {
+        let boot = scenario.boots.iter().find(|boot| boot.name.as_str() == name.get_ref());
+        boot.is_some_and(|boot| boot.expect == Expect::Down)
+    };
+    if let Some(script) = doc.script.as_ref().filter(|_| !listed.is_empty() && listed.iter().all(down)) {
+        checker.fault_at(script, "the script runs nowhere: every boot of the check is expected to be down");
     }
     let is_listed = |name: &Name| listed.iter().any(|text| text.get_ref() == name.as_str());
     scenario.boots.iter().map(|boot| boot.name.clone()).filter(is_listed).collect()
@@ -317,6 +319,9 @@ mod tests {
         }
         let down =
             GOOD.replace("'rebooted', 'first'", "'down'").replace("script", "scenario = 'fallen'\nscript");
-        assert_eq!(read(&down).unwrap_err(), ["no script runs in `down`, which is expected to be down"]);
+        assert_eq!(
+            read(&down).unwrap_err(),
+            ["the script runs nowhere: every boot of the check is expected to be down"]
+        );
     }
 }

@@ -19,7 +19,7 @@ use crate::smoke::session::{Broken, Session};
 use crate::smoke::{Bench, SmokeError, Subject, handover};
 
 /// How long a boot may take by the guest's own clock before the guest's side stops waiting for its end.
-const SETTLE: Duration = Duration::from_secs(240);
+const SETTLE: Duration = Duration::from_secs(480);
 /// How many lines of the console are shown where something failed.
 const CONSOLE_LINES: usize = 20;
 

@@ -195,6 +195,12 @@ impl Boot {
         }
     }
 
+    /// Whether more is said of it than that it ends well.
+    #[must_use]
+    pub fn asserts(&self) -> bool {
+        self.expect == Expect::Down || !self.console.is_empty() || !self.typed.is_empty()
+    }
+
     /// The words on the console that matter.
     pub fn words(&self) -> impl Iterator<Item = &str> {
         self.console.iter().chain(self.typed.iter().map(|typed| &typed.after)).map(String::as_str)

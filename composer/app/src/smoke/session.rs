@@ -22,6 +22,11 @@ use crate::smoke::scenario::{Arrival, Boot, Ending, Expect, Machine, Restart, Sc
 
 /// From power on to the first word of the guest's side. An idle machine under TCG needs a quarter.
 pub const START: Duration = Duration::from_secs(300);
+/// On a host that is slow or busy it is as many times what the firmware took until the kernel spoke, for
+/// that is always the same work: an idle machine needs about eight times as long.
+const START_PER_FIRMWARE: u32 = 40;
+/// But no longer than this.
+const LONGEST_START: Duration = Duration::from_secs(900);
 /// How much longer the host waits than the guest was told.
 const GRACE: Duration = Duration::from_secs(30);
 /// How long a guest that is down must stay so after its console said why. Long enough for a boot to
@@ -208,24 +213,35 @@ impl<'a> Session<'a> {
     fn boot(&mut self, guest: &dyn Guest, boot: &Boot) -> Result<(), Broken> {
         let began = guest.elapsed();
         let arrived = match boot.expect {
-            Expect::Healthy => self.wait_for_boot(guest, boot)?,
-            Expect::Down => self.wait_down(guest, boot)?,
+            Expect::Healthy => self.wait_for_boot(guest, boot),
+            Expect::Down => self.wait_down(guest, boot),
         };
-        let mut failed = arrived.is_failure();
-        let mut told = false;
-        for check in self.checks.iter().filter(|check| check.runs_in(&boot.name) && check.script.is_none()) {
-            if boot.expect == Expect::Down || !boot.console.is_empty() {
-                told = true;
-                self.find(check, boot, arrived.clone(), guest.elapsed().saturating_sub(began));
+        let asserting = self.asserting(boot);
+        let outcome = match &arrived {
+            Ok(outcome) => outcome.clone(),
+            Err(broken) => {
+                Outcome::Failed { expected: "a boot as expected".into(), observed: broken.to_string() }
+            }
+        };
+        // A script runs where its boot is up and went as expected; else that it did not is the finding.
+        for check in &asserting {
+            if check.script.is_none() || boot.expect == Expect::Down || outcome.is_failure() {
+                self.find(check, boot, outcome.clone(), guest.elapsed().saturating_sub(began));
             }
         }
-        if let (Outcome::Failed { expected, observed }, false) = (arrived, told) {
+        arrived?;
+        if let (Outcome::Failed { expected, observed }, true) = (&outcome, asserting.is_empty()) {
+            let (expected, observed) = (expected.clone(), observed.clone());
             return Err(Broken::Unexpected { boot: boot.name.to_string(), expected, observed });
         }
         if boot.expect == Expect::Down {
             return Ok(());
         }
+        let mut failed = outcome.is_failure();
         for check in self.checks.iter().filter(|check| check.runs_in(&boot.name) && check.script.is_some()) {
+            if outcome.is_failure() && asserting.iter().any(|asserting| asserting.name == check.name) {
+                continue;
+            }
             let began = guest.elapsed();
             let answer = self.ask(guest, check, boot);
             let outcome = match &answer {
@@ -245,6 +261,17 @@ impl<'a> Session<'a> {
             self.diagnoses.push((boot.name.clone(), text));
         }
         Ok(())
+    }
+
+    /// The checks that assert that a boot goes as its scenario says, where it says anything: those
+    /// without a script, or all if each has one.
+    fn asserting(&self, boot: &Boot) -> Vec<&'a Check> {
+        if !boot.asserts() {
+            return Vec::new();
+        }
+        let of_boot = || self.checks.iter().copied().filter(|check| check.runs_in(&boot.name));
+        let alone: Vec<&Check> = of_boot().filter(|check| check.script.is_none()).collect();
+        if alone.is_empty() { of_boot().collect() } else { alone }
     }
 
     fn find(&mut self, check: &Check, boot: &Boot, outcome: Outcome, took: Duration) {
@@ -355,6 +382,11 @@ impl<'a> Session<'a> {
             }
         }
     }
+}
+
+/// How long the guest's side may take to start where its kernel spoke after so long.
+fn start_after(firmware: Duration) -> Duration {
+    firmware.saturating_mul(START_PER_FIRMWARE).clamp(START, LONGEST_START)
 }
 
 fn silent(waited_for: &str, limit: Duration) -> Broken {

@@ -6,7 +6,7 @@ use crate::host::qemu::Event;
 use crate::smoke::protocol::{self, Said};
 use crate::smoke::scenario::{Boot, RECOVERY_KEY, Typed};
 use crate::smoke::session::{
-    Broken, GRACE, Guest, QUIET, START, Session, broken, deaf, milliseconds, recovery, silent,
+    Broken, GRACE, Guest, QUIET, START, Session, broken, deaf, milliseconds, recovery, silent, start_after,
 };
 
 /// What a boot was to say on its console, and did not yet; what is yet to be typed there.
@@ -95,6 +95,7 @@ impl Session<'_> {
                 }
                 Event::Kernel if report.kernel_milliseconds.is_none() => {
                     report.kernel_milliseconds = Some(milliseconds(since()));
+                    limit = limit.max(start_after(since()));
                     continue;
                 }
                 other => return Err(broken(other)),
@@ -157,9 +158,11 @@ impl Session<'_> {
                     }
                 }
                 // One that is down may try again and again; only the time is limited.
-                Event::Kernel => {
-                    report.kernel_milliseconds.get_or_insert(milliseconds(since()));
+                Event::Kernel if report.kernel_milliseconds.is_none() => {
+                    report.kernel_milliseconds = Some(milliseconds(since()));
+                    limit = limit.max(start_after(since()));
                 }
+                Event::Kernel => {}
                 Event::Panic(_) => {}
                 Event::Off(words) => return Ok(dialogue.outcome(&words)),
                 Event::Flood(place) => return Err(Broken::Flood(place)),

@@ -19,6 +19,8 @@ struct Actor {
 enum Step {
     /// It says or does something.
     Does(Event),
+    /// It does nothing for as long as the host waits.
+    Nothing,
     /// It waits to be told exactly this.
     Hears(&'static str),
     /// Somebody types exactly this at its console.
@@ -34,6 +36,10 @@ impl Guest for Actor {
             Some(Step::Does(event)) => {
                 self.clock.set(self.clock.get() + Duration::from_secs(1));
                 Ok(Some(event))
+            }
+            Some(Step::Nothing) => {
+                self.clock.set(self.clock.get() + within);
+                Ok(None)
             }
             Some(step) => {
                 part.push_front(step);
@@ -207,6 +213,14 @@ fn a_guest_that_never_starts_or_never_settles_is_given_up() {
 }
 
 #[test]
+fn a_host_whose_firmware_is_slow_is_given_more_time_but_not_for_ever() {
+    let seconds = Duration::from_secs;
+    for (firmware, start) in [(0, 300), (6, 300), (10, 400), (15, 600), (60, 900), (100_000, 900)] {
+        assert_eq!(start_after(seconds(firmware)), seconds(start), "{firmware}");
+    }
+}
+
+#[test]
 fn a_guest_that_breaks_down_in_a_check_fails_that_check_and_ends_the_run() {
     let checks = [check("x", &["first"]), check("y", &["first"])];
     for (step, words) in [
@@ -308,6 +322,26 @@ fn a_boot_that_goes_otherwise_ends_the_run_where_no_check_is_there_to_say_so() {
         ended.unwrap_err().to_string(),
         "the boot `down` went otherwise: expected a guest that stays down, observed it came up"
     );
+}
+
+#[test]
+fn a_check_with_a_script_asserts_its_boots_too_and_runs_only_where_they_are_up() {
+    let boots = format!("{DOWN}[[boot]]\nname = 'up'\nby = 'reset'\nconsole = ['hello']\n");
+    let down = || vec![words("root is broken"), words("giving up"), Step::Nothing, Step::Reset];
+    let mut good = down();
+    good.extend([words("hello"), started("b1"), settled("b1"), Step::Hears("check x up 60")]);
+    good.push(verdict("b1", "x", "passed"));
+    let (ended, findings, _) = play(&[check("x", &["down", "up"])], &boots, good);
+    assert_eq!((ended, findings), (Ok(()), vec!["x down: passed".to_owned(), "x up: passed".to_owned()]));
+    let mut mute = down();
+    mute.extend([started("b1"), settled("b1"), Step::Hears("diagnose")]);
+    mute.push(line("b1", r#""event":"diagnosis","text":"t""#));
+    let (_, findings, _) = play(&[check("x", &["down", "up"])], &boots, mute);
+    assert_eq!(findings[1], "x up: on the console: `hello` / the boot ended without");
+    let (ended, findings, _) = play(&[check("x", &["down", "up"])], &boots, down());
+    assert!(ended.is_err());
+    let silent = "the guest was silent for 300 s: waited until the guest's side of the checks starts";
+    assert_eq!(findings[1], format!("x up: a boot as expected / {silent}"));
 }
 
 #[test]
