@@ -33,7 +33,7 @@ use crate::progress::{Progress, Unit};
 use crate::project::Project;
 use crate::resolve;
 use crate::stages::image::{self, Parts, Written};
-use crate::stages::{boot, overlay, state};
+use crate::stages::{boot, overlay, settings, state};
 use crate::verify::{self, Expectations};
 use crate::workshop::Workshop;
 
@@ -157,6 +157,7 @@ pub fn build(
     let mut contents = Contents::new(directory);
     let payloads = inputs.payloads(&mut contents);
     overlay::lay(&mut root, &contents, &inputs.overlays, &payloads, date)?;
+    settings::lay(&mut root, &project.recipe, date)?;
     let uuid = |role| image::partition_uuid(&project.recipe, &project.target, role);
     state::write_tables(&mut root, &plan.layout, uuid, date)?;
     let state = state::set_apart(&mut root, date)?;
