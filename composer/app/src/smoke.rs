@@ -29,7 +29,6 @@ use goni_model::document::nearest::nearest;
 use goni_model::layout::Role;
 use goni_model::name::Name;
 use goni_model::report::{Boot, Finding, Outcome, SmokeReport};
-use goni_model::size::SectorSize;
 use goni_model::target::Qemu;
 use uuid::Uuid;
 
@@ -108,7 +107,8 @@ impl Expectations {
         let disk = DiskFile::open(image).map_err(FileError::io("opening", image))?;
         let size = disk.size().map_err(FileError::io("reading", image))?;
         let mut whole = disk.whole().map_err(FileError::io("reading", image))?;
-        Ok(Self::of_table(&gpt::read(&mut whole, size, SectorSize::B512).map_err(error)?, arch, goni_http))
+        let sector_size = gpt::sector_size(&mut whole).map_err(FileError::io("reading", image))?;
+        Ok(Self::of_table(&gpt::read(&mut whole, size, sector_size).map_err(error)?, arch, goni_http))
     }
 
     fn of_table(table: &Table, arch: Arch, goni_http: bool) -> Self {

@@ -8,7 +8,7 @@ use std::path::Path;
 
 use goni_disk::gpt::{self, Attributes, Partition, Table};
 use goni_disk::tree::{Content, FileTree, Inode, Kind, Metadata, NoContent, Owner, TreePath};
-use goni_disk::uki::{self, NewSection};
+use goni_disk::uki::{self, Label, NewProfile, NewSection};
 use goni_disk::verity::{self, RootHash};
 use goni_disk::{erofs, ext4, fat};
 use goni_model::arch::Arch;
@@ -176,8 +176,22 @@ fn system_partition(command_line: &str) -> FileTree {
     esp
 }
 
-/// A kernel image with every section.
+/// The os-release of what systemd-boot is not to boot by itself.
+pub(super) const SORTED_LAST: &str = "ID=debian\nIMAGE_ID=debian-factory-reset\n";
+
+/// A kernel image with every section and profile.
 pub(super) fn kernel_image(command_line: &str, release: &str) -> Vec<u8> {
+    let reset = format!("{command_line} goni.factory-reset");
+    let own = [(".osrel", SORTED_LAST), (".cmdline", &reset)];
+    profiled_image(command_line, release, &[("main", &[]), ("factory-reset", &own)])
+}
+
+/// A kernel image with every section and these profiles: name, and sections of its own.
+pub(super) fn profiled_image(
+    command_line: &str,
+    release: &str,
+    profiles: &[(&str, &[(&'static str, &str)])],
+) -> Vec<u8> {
     let sections = vec![
         NewSection::bytes(".osrel", b"ID=debian\n"),
         NewSection::bytes(".cmdline", command_line.as_bytes()),
@@ -185,8 +199,12 @@ pub(super) fn kernel_image(command_line: &str, release: &str) -> Vec<u8> {
         NewSection::bytes(".initrd", b"an initrd"),
         NewSection::bytes(".linux", b"a kernel"),
     ];
+    let profiles = profiles.iter().map(|(id, own)| NewProfile {
+        label: Label { id: (*id).to_owned(), title: None },
+        sections: own.iter().map(|(name, text)| NewSection::bytes(name, text.as_bytes())).collect(),
+    });
     let mut image = Vec::new();
-    uki::write(&stub(), sections, &mut image).unwrap();
+    uki::write(&stub(), sections, profiles.collect(), &mut image).unwrap();
     image
 }
 

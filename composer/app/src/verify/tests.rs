@@ -3,7 +3,8 @@
 use std::io::{Seek as _, SeekFrom, Write as _};
 
 use goni_disk::gpt::Attributes;
-use goni_disk::tree::{DeviceNumber, Kind};
+use goni_disk::tree::{Content, DeviceNumber, FileTree, Kind};
+use goni_disk::uki;
 use goni_model::arch::Arch;
 use goni_model::layout::Role;
 use goni_model::report::{Finding, Outcome};
@@ -11,8 +12,8 @@ use uuid::Uuid;
 
 use super::evidence::Evidence;
 use super::sample::{
-    Breakage, IMAGE, RELEASE, Sample, add, build, byte, chmod, directory, edit, flip, kernel_image, link,
-    metadata, own, path, place_of_noise, put, stub, tail, write_at,
+    Breakage, IMAGE, RELEASE, SORTED_LAST, Sample, add, build, byte, chmod, directory, edit, flip,
+    kernel_image, link, metadata, own, path, place_of_noise, profiled_image, put, stub, tail, write_at,
 };
 use super::{CHECKS, Expectations, Findings, VerifyError, inspect};
 use crate::progress::Silent;
@@ -86,6 +87,25 @@ const BREAKAGES: &[(&str, Breakage, &str, &str)] = &[
     ("a debug shell", Breakage::CommandLine(|line| format!("{line} systemd.debug_shell")), "uki", "`systemd.debug_shell`"),
     ("a break in the initrd", Breakage::CommandLine(|line| format!("{line} rd.break=pre-mount")), "uki", "`rd.break=pre-mount`"),
     ("hibernation", Breakage::CommandLine(|line| line.replace(" nohibernate", "")), "uki", "no `nohibernate`"),
+    ("no profiles", Breakage::SystemPartition(|esp| profiles(esp, |_| Vec::new())), "uki", ""),
+    ("a factory reset by default", Breakage::SystemPartition(|esp| profiles(esp, |line| {
+        vec![reset(line), ("main", vec![])]
+    })), "uki", "factory-reset, main"),
+    ("a factory reset in what all share", Breakage::CommandLine(|line| format!("{line} goni.factory-reset")), "uki", "`goni.factory-reset`"),
+    ("a factory reset that may sort first", Breakage::SystemPartition(|esp| profiles(esp, |line| {
+        let (id, mut own) = reset(line);
+        own[0].1 = "ID=debian\n".to_owned();
+        vec![("main", vec![]), (id, own)]
+    })), "uki", "sorted as `debian`"),
+    ("a profile that does more", Breakage::SystemPartition(|esp| profiles(esp, |line| {
+        vec![("main", vec![]), reset(&format!("{line} init=/bin/sh"))]
+    })), "uki", "init=/bin/sh goni.factory-reset"),
+    ("a profile with an initrd of its own", Breakage::SystemPartition(|esp| profiles(esp, |line| {
+        vec![("main", vec![(".initrd", "another".to_owned())]), reset(line)]
+    })), "uki", ".profile, .initrd"),
+    ("a third profile", Breakage::SystemPartition(|esp| profiles(esp, |line| {
+        vec![("main", vec![]), reset(line), ("x", vec![])]
+    })), "uki", "main, factory-reset, x"),
     ("another kernel's modules", Breakage::Root(|root| {
         root.remove(&path(&format!("usr/lib/modules/{RELEASE}"))).unwrap();
         add(root, "usr/lib/modules/6.1.0/modules.dep", 0o644, b"");
@@ -161,6 +181,29 @@ const BREAKAGES: &[(&str, Breakage, &str, &str)] = &[
     }), "state", ""),
 ];
 
+/// A profile, and the sections that it has for itself.
+type ProfileOf = (&'static str, Vec<(&'static str, String)>);
+
+/// The profile that is never the default, as it should be.
+fn reset(line: &str) -> ProfileOf {
+    let line = format!("{line} goni.factory-reset");
+    ("factory-reset", vec![(".osrel", SORTED_LAST.to_owned()), (".cmdline", line)])
+}
+
+/// Replaces the kernel image by one of other profiles, made from the command line that all share.
+fn profiles(esp: &mut FileTree, make: fn(&str) -> Vec<ProfileOf>) {
+    let Kind::File(Content::Inline(bytes)) = &esp.get(&path(IMAGE)).unwrap().kind else { panic!("no file") };
+    let mut file = std::io::Cursor::new(bytes);
+    let line = uki::inspect(&mut file).unwrap().section(".cmdline").unwrap().read(&mut file).unwrap();
+    let line = String::from_utf8(line).unwrap();
+    let made = make(&line);
+    let own: Vec<Vec<_>> =
+        made.iter().map(|(_, own)| own.iter().map(|(name, text)| (*name, text.as_str())).collect()).collect();
+    let all: Vec<_> = made.iter().zip(&own).map(|((id, _), own)| (*id, own.as_slice())).collect();
+    let image = profiled_image(&line, RELEASE, &all);
+    add(esp, IMAGE, 0o644, &image);
+}
+
 #[test]
 fn a_good_image_passes_every_check() {
     let (_, findings) = verified(Breakage::Nothing).unwrap();
@@ -207,6 +250,10 @@ fn what_was_meant_is_compared_with_what_is_there() {
         root_hash: Some(sample.root_hash),
         kernel_image: IMAGE.to_owned(),
         command_line: sample.command_line.clone(),
+        profiles: vec![
+            ("main".to_owned(), sample.command_line.clone()),
+            ("factory-reset".to_owned(), format!("{} goni.factory-reset", sample.command_line)),
+        ],
         kernel_release: RELEASE.to_owned(),
     };
     let mut other = findings.clone();
