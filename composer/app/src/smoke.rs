@@ -8,10 +8,12 @@
 //! What a check is, `qemu/README.md` tells; the checks are data below `qemu/checks`.
 
 pub mod check;
+pub mod evidence;
 pub mod handover;
 pub mod junit;
 mod load;
 pub mod machine;
+pub mod preparation;
 pub mod protocol;
 pub mod session;
 #[cfg(test)]
@@ -42,7 +44,7 @@ use crate::host::toolbox::Toolbox;
 use crate::progress::{Progress, Unit};
 use crate::smoke::check::Check;
 use crate::smoke::handover::GuestSide;
-use crate::smoke::machine::{Board, Console, Machine, Network};
+use crate::smoke::machine::{Board, Console, Hardware, Machine};
 use crate::smoke::session::{Broken, Session};
 
 pub use load::{Qemus, load};
@@ -286,12 +288,13 @@ pub fn smoke(subject: &Subject<'_>, bench: &Bench<'_>) -> Result<SmokeReport, Sm
         qemu: subject.qemu.clone(),
         board: subject.board.clone(),
         accelerator,
-        disk: RunDirectory::disk(),
+        disk: run.disk(),
         variables: RunDirectory::variables(),
         console: Console::Socket(Path::new(qemu::INSIDE).join("console")),
         port: Some(Path::new(qemu::INSIDE).join("port")),
         strings: strings?,
-        network: Network::None,
+        monitor: Some(Path::new(qemu::INSIDE).join("monitor")),
+        hardware: Hardware::default(),
     };
     let mut session = Session::new(&nonce, &apply, SETTLE, bench.progress);
     let mut ended = Ok(());

@@ -205,6 +205,7 @@ impl<'a> Session<'a> {
                     report.kernel_milliseconds = since();
                     continue;
                 }
+                Event::Words(_) => continue,
                 other => break Err(broken(other)),
             };
             let message = match protocol::parse(&line, self.nonce) {
@@ -271,6 +272,7 @@ impl<'a> Session<'a> {
             let left = limit.saturating_sub(guest.elapsed().saturating_sub(began));
             let line = match guest.next(left)?.ok_or_else(|| silent(waited_for, limit))? {
                 Event::Line(line) => line,
+                Event::Words(_) => continue,
                 other => return Err(broken(other)),
             };
             match protocol::parse(&line, self.nonce) {
@@ -314,7 +316,7 @@ fn silent(waited_for: &str, limit: Duration) -> Broken {
 /// What an event that nobody waits for means.
 fn broken(event: Event) -> Broken {
     match event {
-        Event::Kernel | Event::Line(_) => Broken::Restarted,
+        Event::Kernel | Event::Line(_) | Event::Words(_) => Broken::Restarted,
         Event::Panic(words) => Broken::Panic(words),
         Event::Flood(place) => Broken::Flood(place),
         Event::Off(words) => Broken::Off(words),
