@@ -67,14 +67,14 @@ as() {
 }
 
 # like UNIT PROGRAM < SCRIPT: runs a script with every setting of a unit - user, limits, sandbox, devices -
-# and prints what it says. `+PROGRAM`: as root outside of the sandbox, but still in such a control group.
+# and prints what it says, whether the unit itself runs or not. `+PROGRAM`: as root outside of the sandbox, but still in such a control group.
 like() {
     script=$(mktemp /run/goni-smoke-script.XXXXXX)
     cat > "$script"
     probe=$(mktemp /run/systemd/system/goni-smoke-XXXXXX.service)
     {
         systemctl cat "$1"
-        printf '\n[Unit]\nCollectMode=inactive-or-failed\n[Service]\nType=oneshot\nRestart=no\nTimeoutStartSec=50\n'
+        printf '\n[Unit]\nConditionPathExists=\nCollectMode=inactive-or-failed\n[Service]\nType=oneshot\nRestart=no\nTimeoutStartSec=50\n'
         printf 'ExecStart=\nExecStart=%s %s\nStandardOutput=truncate:%s\nStandardError=inherit\n' "$2" "$script" "$script.said"
     } > "$probe"
     chmod 0644 "$script" "$probe"

@@ -152,7 +152,7 @@ pub fn build(
     let mut contents = Contents::new(directory);
     let payloads = inputs.payloads(&mut contents);
     overlay::lay(&mut root, &contents, &inputs.overlays, &payloads, date)?;
-    settings::lay(&mut root, &project.recipe, date)?;
+    settings::lay(&mut root, &project.recipe, &inputs.overlays, date)?;
     let uuid = |role| image::partition_uuid(&project.recipe, &project.target, role);
     state::write_tables(&mut root, &plan.layout, uuid, date)?;
     let state = state::set_apart(&mut root, date)?;

@@ -3,13 +3,20 @@
 //! Each reader of settings takes the last file by name, so these sort behind the overlays' own. What the
 //! kernel must know before there is a tree is on its command line, in `boot`.
 
+mod network;
+
 use std::collections::BTreeMap;
 
 use goni_disk::tree::{Content, FileTree, Inode, Kind, Metadata, Owner, TreeError, TreePath};
+use goni_model::port::Port;
 use goni_model::recipe::{Hardening, LockMemory, Recipe, Service};
 use goni_model::time::Timestamp;
 
 use crate::failure::{Class, Classify};
+use crate::stages::overlay::LoadedOverlay;
+
+/// The overlay whose sockets are goni-http's.
+const SERVICE_OVERLAY: &str = "goni";
 
 /// The first line of each file.
 const HEAD: &str = "# Written by goni-compose: the recipe asks for it.\n";
@@ -28,12 +35,20 @@ impl Classify for SettingsError {
     }
 }
 
-/// Lays the settings of a recipe into the tree, over what overlays and packages say.
+/// Lays the settings of a recipe into the tree, over what its overlays and packages say.
 ///
 /// # Errors
 /// The tree has something else where a directory must be.
-pub fn lay(tree: &mut FileTree, recipe: &Recipe, date: Timestamp) -> Result<(), SettingsError> {
-    for (place, text) in settings(recipe) {
+pub fn lay(
+    tree: &mut FileTree,
+    recipe: &Recipe,
+    overlays: &[LoadedOverlay],
+    date: Timestamp,
+) -> Result<(), SettingsError> {
+    let of_service = overlays.iter().filter(|loaded| loaded.overlay.name.as_str() == SERVICE_OVERLAY);
+    let of_service: Vec<Port> =
+        of_service.flat_map(|loaded| loaded.overlay.listens.iter().copied()).collect();
+    for (place, text) in settings(recipe, &of_service) {
         let place = path(place);
         make_above(tree, &place, date)?;
         let text = format!("{HEAD}{text}").into_bytes();
@@ -44,8 +59,10 @@ pub fn lay(tree: &mut FileTree, recipe: &Recipe, date: Timestamp) -> Result<(), 
 }
 
 /// All settings of a recipe.
-fn settings(recipe: &Recipe) -> Vec<Setting> {
-    [hardening(&recipe.hardening), service(recipe.service)].into_iter().flatten().collect()
+fn settings(recipe: &Recipe, of_service: &[Port]) -> Vec<Setting> {
+    let mut settings = network::network(&recipe.network.open, of_service);
+    settings.extend([hardening(&recipe.hardening), service(recipe.service)].into_iter().flatten());
+    settings
 }
 
 /// What of the hardening the running kernel is told; see sysctl.d(5).
