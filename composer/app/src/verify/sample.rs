@@ -44,6 +44,8 @@ pub(super) enum Breakage {
     SystemPartition(fn(&mut FileTree)),
     /// To the partition table.
     Table(fn(&mut Table)),
+    /// To the size of the EFI system partition's sectors.
+    SystemSectors(SectorSize),
     /// To the finished disk.
     Disk(fn(&DiskFile, &Layout)),
     /// To the size of the finished file.
@@ -59,9 +61,9 @@ pub(super) struct Sample {
     pub(super) command_line: String,
 }
 
-/// Builds the sample, broken so.
-pub(super) fn build(directory: &Path, breakage: Breakage) -> Sample {
-    let layout = layout();
+/// Builds the sample for disks of a sector size, broken so.
+pub(super) fn build(directory: &Path, sector_size: SectorSize, breakage: Breakage) -> Sample {
+    let layout = layout(sector_size);
     let file = directory.join("sample.raw");
     let disk = DiskFile::create(&file, layout.disk_size).unwrap();
 
@@ -86,7 +88,10 @@ pub(super) fn build(directory: &Path, breakage: Breakage) -> Sample {
     let slot = layout.slot(Role::Esp).unwrap();
     let options = fat::Options {
         size: slot.size,
-        sector_size: layout.sector_size,
+        sector_size: match breakage {
+            Breakage::SystemSectors(other) => other,
+            _ => sector_size,
+        },
         volume_id: 7,
         label: "GONI-ESP".to_owned(),
         build_time: DATE,
@@ -114,7 +119,7 @@ fn set_length(path: &Path, length: u64) {
     std::fs::OpenOptions::new().write(true).open(path).unwrap().set_len(length).unwrap();
 }
 
-fn layout() -> Layout {
+fn layout(sector_size: SectorSize) -> Layout {
     let sizes = [
         (Role::Esp, ByteCount::from_mib(512)),
         (Role::Root, ByteCount::from_mib(16)),
@@ -122,7 +127,7 @@ fn layout() -> Layout {
         (Role::Swap, ByteCount::from_mib(64)),
         (Role::State, ByteCount::from_mib(64)),
     ];
-    Layout::place(SectorSize::B512, &sizes).unwrap()
+    Layout::place(sector_size, &sizes).unwrap()
 }
 
 fn partition_uuid(role: Role) -> Uuid {
