@@ -12,6 +12,7 @@ use uuid::Uuid;
 
 use super::esp::IMAGES;
 use super::evidence::{Evidence, NodeKind};
+use super::mounts;
 use super::objection::{Verdict, equal};
 use super::packages;
 
@@ -45,6 +46,8 @@ pub struct Facts {
     pub symlinks: u64,
     /// Packages in the root.
     pub packages: u64,
+    /// Directories that are kept because a recipe says so.
+    pub persist: Vec<String>,
 }
 
 /// What an image says of a partition.
@@ -82,6 +85,8 @@ pub struct Expectations {
     pub command_line: String,
     /// The kernel's release.
     pub kernel_release: String,
+    /// Directories that are kept because the recipe says so, sorted.
+    pub persist: Vec<String>,
 }
 
 impl Facts {
@@ -119,6 +124,7 @@ impl Facts {
             packages: root
                 .and_then(|root| packages::packages(root).ok())
                 .map_or(0, |packages| to_u64(packages.len())),
+            persist: root.and_then(|root| mounts::wished(root).ok()).unwrap_or_default(),
         }
     }
 
@@ -142,7 +148,7 @@ impl Facts {
         ] {
             equal(what, meant.clone(), shown(found.clone()))?;
         }
-        Ok(())
+        equal("directories that are kept:", expected.persist.join(", "), self.persist.join(", "))
     }
 }
 
