@@ -154,8 +154,9 @@ pub fn build(
     overlay::lay(&mut root, &contents, &inputs.overlays, &payloads, date)?;
     settings::lay(&mut root, &project.recipe, &inputs.overlays, date)?;
     let uuid = |role| image::partition_uuid(&project.recipe, &project.target, role);
-    state::write_tables(&mut root, &plan.layout, uuid, date)?;
-    let state = state::set_apart(&mut root, date)?;
+    let persist = &project.recipe.state.persist;
+    state::write_tables(&mut root, &plan.layout, persist, uuid, date)?;
+    let state = state::set_apart(&mut root, persist, date)?;
     files::create_directories(&order.out)?;
     for left in
         files::names(&order.out)?.iter().filter(|name| name.starts_with(&format!(".{}.", plan.stem())))
@@ -334,6 +335,7 @@ fn read_back(
             .collect(),
         command_line: written.command_line.clone(),
         kernel_release: written.kernel.clone(),
+        persist: parts.recipe.state.persist.iter().map(ToString::to_string).collect(),
     });
     if findings.passed() {
         return Ok(());
