@@ -158,7 +158,7 @@ pub fn build(
     let payloads = inputs.payloads(&mut contents);
     overlay::lay(&mut root, &contents, &inputs.overlays, &payloads, date)?;
     let uuid = |role| image::partition_uuid(&project.recipe, &project.target, role);
-    state::write_tables(&mut root, &plan.layout, uuid, date)?;
+    state::write_tables(&mut root, &plan.layout, project.recipe.state.encryption, uuid, date)?;
     let state = state::set_apart(&mut root, date)?;
     files::create_directories(&order.out)?;
     for left in

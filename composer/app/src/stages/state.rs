@@ -3,15 +3,24 @@
 //! Each persistent directory is a subdirectory of the one state file system, mounted directly at its
 //! place (`X-mount.subdir`, util-linux): the file system's own root is mounted nowhere, so nobody who
 //! owns one of them can reach the others through it.
+//!
+//! A copy of what the partition begins with stays in the root, for root alone: the seed, of which a
+//! device makes its state itself where it is encrypted or was wiped. What does that is `goni-state` of
+//! the initrd.
+
+mod device;
 
 use std::collections::BTreeMap;
 
 use goni_disk::tree::{Content, FileTree, Inode, InvalidPath, Kind, Metadata, Owner, TreeError, TreePath};
 use goni_model::layout::{Layout, Role};
+use goni_model::recipe::StateEncryption;
 use goni_model::time::Timestamp;
 use uuid::Uuid;
 
 use crate::failure::{Class, Classify};
+
+pub use device::StateDevice;
 
 /// The directories that outlive a reboot, and the name of each on the state partition.
 const PERSISTENT: [(&str, &str); 4] = [
@@ -24,6 +33,9 @@ const PERSISTENT: [(&str, &str); 4] = [
 /// Where the initrd keeps this node's machine id: `identity/etc/machine-id`, as
 /// systemd-machine-id-setup(1) writes it below a root.
 const IDENTITY: [&str; 2] = ["identity", "identity/etc"];
+
+/// Where the root keeps the seed.
+const SEED: &str = "usr/share/goni/state";
 
 /// How the state is mounted: data, never programs or devices; no write for a read.
 const STATE_OPTIONS: &str = "rw,nosuid,nodev,noexec,noatime";
@@ -71,7 +83,7 @@ impl Classify for StateError {
 }
 
 /// Moves what is below the persistent directories into a tree of its own; in the root their mount
-/// points stay, with owner and mode, empty.
+/// points stay, with owner and mode, empty, and the seed is added.
 ///
 /// # Errors
 /// [`StateError`].
@@ -104,7 +116,26 @@ pub fn set_apart(root: &mut FileTree, date: Timestamp) -> Result<FileTree, State
             root.remove(&child)?;
         }
     }
+    plant_seed(root, &state, date)?;
     Ok(state)
+}
+
+/// Copies the state into the root, behind a directory that only root may enter.
+fn plant_seed(root: &mut FileTree, state: &FileTree, date: Timestamp) -> Result<(), StateError> {
+    let seed = path(SEED);
+    let mut above: Vec<TreePath> = std::iter::successors(seed.parent(), TreePath::parent).collect();
+    above.reverse();
+    for directory in above.into_iter().filter(|path| *path != TreePath::ROOT) {
+        if root.get(&directory).is_none() {
+            let inode = Inode { metadata: metadata(0o755, date), kind: Kind::Directory };
+            root.insert(directory, inode, owner())?;
+        }
+    }
+    root.insert(seed.clone(), Inode { metadata: metadata(0o700, date), kind: Kind::Directory }, owner())?;
+    for (path, entry) in state.iter().filter(|(path, _)| **path != TreePath::ROOT) {
+        root.insert(seed.join(path.as_bytes())?, state.inode(entry.inode).clone(), owner())?;
+    }
+    Ok(())
 }
 
 /// Writes `/etc/fstab` and `/etc/crypttab` for a layout.
@@ -114,6 +145,7 @@ pub fn set_apart(root: &mut FileTree, date: Timestamp) -> Result<FileTree, State
 pub fn write_tables(
     root: &mut FileTree,
     layout: &Layout,
+    encryption: StateEncryption,
     uuid: impl Fn(Role) -> Uuid,
     date: Timestamp,
 ) -> Result<(), StateError> {
@@ -121,10 +153,11 @@ pub fn write_tables(
         "# Written by goni-compose. The root is not here: the kernel command line names it by its hash.\n\
          # The initrd mounts /var, whose changes are forgotten, and has checked the state partition.\n",
     );
-    let state = uuid(Role::State).hyphenated();
-    for (place, name) in PERSISTENT {
-        fstab
-            .push_str(&format!("PARTUUID={state} /{place} ext4 {STATE_OPTIONS},X-mount.subdir={name} 0 0\n"));
+    let state = StateDevice { partition: uuid(Role::State), encryption }.source();
+    for (index, (place, name)) in PERSISTENT.into_iter().enumerate() {
+        // Any of them grows the file system, if its device has grown, once it is mounted.
+        let grow = if index == 0 { ",x-systemd.growfs" } else { "" };
+        fstab.push_str(&format!("{state} /{place} ext4 {STATE_OPTIONS}{grow},X-mount.subdir={name} 0 0\n"));
     }
     // systemd-bless-boot marks a boot that went well there; otherwise nobody looks.
     let esp = uuid(Role::Esp).hyphenated();
@@ -173,6 +206,8 @@ mod tests {
     fn root() -> FileTree {
         let mut root = FileTree::new(metadata(0o755, DATE), owner());
         for name in [
+            "usr",
+            "usr/share",
             "etc",
             "etc/goni",
             "opt",
@@ -211,6 +246,11 @@ mod tests {
                 "/models"
             ]
         );
+        let seed = |name: &str| root.get(&path(&format!("usr/share/goni/state{name}"))).unwrap();
+        assert_eq!(seed("").metadata.mode, 0o700);
+        for name in &names[1..] {
+            assert_eq!(seed(name), state.get(&path(&name[1..])).unwrap(), "{name}");
+        }
     }
 
     #[test]
@@ -226,7 +266,7 @@ mod tests {
         let sizes = [(Role::Swap, ByteCount::from_mib(1)), (Role::State, ByteCount::from_mib(1))];
         let layout = Layout::place(SectorSize::B512, &sizes).unwrap();
         let mut root = root();
-        write_tables(&mut root, &layout, |_| Uuid::nil(), DATE).unwrap();
+        write_tables(&mut root, &layout, StateEncryption::None, |_| Uuid::nil(), DATE).unwrap();
         let text = |place: &str| match &root.get(&path(place)).unwrap().kind {
             Kind::File(Content::Inline(bytes)) => String::from_utf8(bytes.to_vec()).unwrap(),
             other => panic!("{other:?}"),

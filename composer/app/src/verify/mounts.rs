@@ -4,7 +4,7 @@
 use goni_disk::gpt::Partition;
 use goni_model::layout::Role;
 
-use super::evidence::Evidence;
+use super::evidence::{Evidence, STATE_MAPPING};
 use super::objection::{Objection, Verdict, equal, none};
 use super::state::PLACES;
 
@@ -28,7 +28,12 @@ pub(super) fn inspect(evidence: &Evidence<'_>) -> Verdict {
     let crypttab = root.file("etc/crypttab")?.unwrap_or_default();
     let crypttab = String::from_utf8_lossy(&crypttab).into_owned();
     let mounts = lines(&fstab);
-    inspect_state(&mounts, state)?;
+    let device = if evidence.state_is_encrypted() {
+        STATE_MAPPING.to_owned()
+    } else {
+        format!("PARTUUID={}", state.guid.hyphenated())
+    };
+    inspect_state(&mounts, &device)?;
 
     let swap = evidence.partition(Role::Swap);
     let device = format!("/dev/mapper/{SWAP}");
@@ -47,8 +52,7 @@ pub(super) fn inspect(evidence: &Evidence<'_>) -> Verdict {
     none("no unit that swaps", units.map(|(path, _)| format!("`{path}`")))
 }
 
-fn inspect_state(mounts: &[Vec<&str>], state: &Partition) -> Verdict {
-    let device = format!("PARTUUID={}", state.guid.hyphenated());
+fn inspect_state(mounts: &[Vec<&str>], device: &str) -> Verdict {
     for place in PLACES.iter().filter(|place| place.mounted) {
         let target = format!("/{}", place.path);
         let found: Vec<&Vec<&str>> =
@@ -57,7 +61,7 @@ fn inspect_state(mounts: &[Vec<&str>], state: &Partition) -> Verdict {
             let expected = format!("one line of `/etc/fstab` for `{target}`");
             return Err(Objection::differs(expected, found.len()));
         };
-        equal(&format!("`{target}` is on"), device.as_str(), line.first().copied().unwrap_or_default())?;
+        equal(&format!("`{target}` is on"), device, line.first().copied().unwrap_or_default())?;
         equal(&format!("`{target}` is"), "ext4", line.get(2).copied().unwrap_or_default())?;
         let options: Vec<&str> = line.get(3).map(|options| options.split(',').collect()).unwrap_or_default();
         let subdirectory = format!("X-mount.subdir={}", place.name);

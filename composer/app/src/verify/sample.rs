@@ -14,6 +14,7 @@ use goni_disk::{erofs, ext4, fat};
 use goni_model::arch::Arch;
 use goni_model::layout::{Layout, Role, derived_uuid};
 use goni_model::number::{to_u64, to_usize};
+use goni_model::recipe::StateEncryption;
 use goni_model::size::{ByteCount, SectorSize};
 use goni_model::time::Timestamp;
 use uuid::Uuid;
@@ -66,7 +67,7 @@ pub(super) fn build(directory: &Path, breakage: Breakage) -> Sample {
     let disk = DiskFile::create(&file, layout.disk_size).unwrap();
 
     let mut root = root();
-    state::write_tables(&mut root, &layout, partition_uuid, DATE).unwrap();
+    state::write_tables(&mut root, &layout, StateEncryption::None, partition_uuid, DATE).unwrap();
     let mut state = state::set_apart(&mut root, DATE).unwrap();
     match breakage {
         Breakage::Root(change) => change(&mut root),
