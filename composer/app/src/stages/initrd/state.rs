@@ -21,7 +21,7 @@ const PROGRAMS: [&str; 13] = [
     "usr/bin/cat",
     "usr/bin/dd",
     "usr/bin/od",
-    "usr/bin/resizepart",
+    "usr/bin/partx",
     "usr/bin/rm",
     "usr/bin/sh",
     "usr/bin/sleep",
