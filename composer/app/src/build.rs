@@ -154,9 +154,8 @@ pub fn build(
     overlay::lay(&mut root, &contents, &inputs.overlays, &payloads, date)?;
     settings::lay(&mut root, &project.recipe, &inputs.overlays, date)?;
     let uuid = |role| image::partition_uuid(&project.recipe, &project.target, role);
-    let persist = &project.recipe.state.persist;
-    state::write_tables(&mut root, &plan.layout, persist, uuid, date)?;
-    let state = state::set_apart(&mut root, persist, date)?;
+    state::write_tables(&mut root, &plan.layout, &project.recipe.state, uuid, date)?;
+    let state = state::set_apart(&mut root, &project.recipe.state.persist, date)?;
     files::create_directories(&order.out)?;
     for left in
         files::names(&order.out)?.iter().filter(|name| name.starts_with(&format!(".{}.", plan.stem())))

@@ -19,6 +19,7 @@ use uuid::Uuid;
 
 use crate::failure::{Class, Classify};
 use crate::stages::initrd::{self, InitrdError, Source};
+use crate::stages::state::StateDevice;
 
 /// How hard the initrd is compressed: past this, a second of work saves under a hundredth.
 const INITRD_LEVEL: i32 = 9;
@@ -27,8 +28,9 @@ const INITRD_LEVEL: i32 = 9;
 const TRIES: u32 = 3;
 
 /// What every image's kernel is told, and why.
-const WORDS: [(&str, &str); 9] = [
+const WORDS: [(&str, &str); 10] = [
     ("ro", "the root is never written"),
+    ("gpt", "a partition table cut off while it was written is read from its backup"),
     ("nohibernate", "memory never reaches a disk: not into swap, not into an image of it"),
     ("init_on_alloc=1", "memory is wiped before it is handed out"),
     ("slab_nomerge", "objects of one kind keep to themselves: an overflow finds no others"),
@@ -165,7 +167,7 @@ impl Kernel {
 pub(crate) fn prepare(
     source: &Source<'_>,
     target: &Target,
-    state: Uuid,
+    state: &StateDevice,
     date: Timestamp,
 ) -> Result<Kernel, BootError> {
     let modules: Vec<String> =

@@ -15,6 +15,7 @@ use goni_model::arch::Arch;
 use goni_model::layout::{Layout, Role, derived_uuid};
 use goni_model::name::ImagePath;
 use goni_model::number::{to_u64, to_usize};
+use goni_model::recipe;
 use goni_model::size::{ByteCount, SectorSize};
 use goni_model::time::Timestamp;
 use uuid::Uuid;
@@ -69,7 +70,9 @@ pub(super) fn build(directory: &Path, sector_size: SectorSize, breakage: Breakag
     let disk = DiskFile::create(&file, layout.disk_size).unwrap();
 
     let mut root = root();
-    state::write_tables(&mut root, &layout, &[persist()], partition_uuid, DATE).unwrap();
+    let wanted =
+        recipe::State { size: layout.disk_size, encryption: recipe::StateEncryption::None, persist: vec![persist()] };
+    state::write_tables(&mut root, &layout, &wanted, partition_uuid, DATE).unwrap();
     let mut state = state::set_apart(&mut root, &[persist()], DATE).unwrap();
     match breakage {
         Breakage::Root(change) => change(&mut root),
