@@ -1,6 +1,7 @@
 //! The mount tables: state by its identifier and without programs, swap only through a key of one boot.
 //! Source: fstab(5), crypttab(5).
 
+use goni_disk::gpt::Partition;
 use goni_model::layout::Role;
 use goni_model::recipe::persist::BELOW;
 

@@ -70,8 +70,11 @@ pub(super) fn build(directory: &Path, sector_size: SectorSize, breakage: Breakag
     let disk = DiskFile::create(&file, layout.disk_size).unwrap();
 
     let mut root = root();
-    let wanted =
-        recipe::State { size: layout.disk_size, encryption: recipe::StateEncryption::None, persist: vec![persist()] };
+    let wanted = recipe::State {
+        size: layout.disk_size,
+        encryption: recipe::StateEncryption::None,
+        persist: vec![persist()],
+    };
     state::write_tables(&mut root, &layout, &wanted, partition_uuid, DATE).unwrap();
     let mut state = state::set_apart(&mut root, &[persist()], DATE).unwrap();
     match breakage {

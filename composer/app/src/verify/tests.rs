@@ -301,7 +301,7 @@ fn what_was_meant_is_compared_with_what_is_there() {
     meant.command_line.push_str(" quiet");
     other.compare(&meant);
     assert_eq!(failed(&other), ["plan"]);
-    let (_, mut forgetful) = verified(Breakage::Nothing).unwrap();
+    let (_, mut forgetful) = verified(SectorSize::B512, Breakage::Nothing).unwrap();
     meant.command_line = sample.command_line;
     meant.persist.push("/var/lib/other".to_owned());
     forgetful.compare(&meant);
