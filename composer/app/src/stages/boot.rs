@@ -124,9 +124,9 @@ pub fn profiles(command_line: &str) -> [(Label, String); 2] {
 fn sorted_last(os_release: &[u8], id: &str) -> Result<Vec<u8>, BootError> {
     let text = String::from_utf8_lossy(os_release);
     let value = |key: &str| {
-        let values = text.lines().filter_map(|line| line.strip_prefix(key)?.strip_prefix('='));
+        let mut values = text.lines().rev().filter_map(|line| line.strip_prefix(key)?.strip_prefix('='));
         values
-            .last()
+            .next()
             .map(|value| value.trim_matches(['"', '\'']).to_owned())
             .filter(|value| !value.is_empty())
     };
