@@ -57,7 +57,7 @@ fn red(mutation: &str) -> BTreeSet<String> {
     let project = tempfile::tempdir().unwrap();
     let recipe = mutated(project.path(), mutation);
     let output = Command::new(env!("CARGO_BIN_EXE_goni-compose"))
-        .args(["smoke", "--first-boot", "--report", "json"])
+        .args(["smoke", "--first-boot", "--strict", "--report", "json"])
         .arg(&recipe)
         .output()
         .unwrap();
