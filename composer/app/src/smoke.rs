@@ -9,12 +9,15 @@
 
 pub mod assertion;
 pub mod check;
+pub mod evidence;
 pub mod expectations;
 pub mod feature;
 pub mod handover;
 pub mod junit;
 mod load;
 pub mod machine;
+mod outside;
+pub mod preparation;
 pub mod protocol;
 mod run;
 pub mod scenario;
@@ -42,7 +45,7 @@ use crate::progress::Progress;
 use crate::smoke::expectations::Expectations;
 use crate::smoke::handover::GuestSide;
 use crate::smoke::machine::Board;
-use crate::smoke::select::Trial;
+use crate::smoke::select::{Trial, Until};
 
 pub use load::{Qemus, load};
 pub use suite::smoke;
@@ -88,8 +91,8 @@ pub struct Subject<'a> {
     pub guest: &'a GuestSide,
     /// What is run.
     pub trials: Vec<Trial<'a>>,
-    /// Whether each scenario ends with its first boot; checks of later boots are left out.
-    pub first_boot: bool,
+    /// Where scenarios end before their time; checks of later boots are left out.
+    pub until: Until<'a>,
     /// The folder that consoles are kept in.
     pub consoles: PathBuf,
 }

@@ -18,7 +18,7 @@ use crate::host::project::ProjectFiles;
 use crate::project::{self, Project};
 use crate::smoke::expectations::{Expectations, Promises};
 use crate::smoke::feature::Feature;
-use crate::smoke::select::{Trial, Wish, select};
+use crate::smoke::select::{Trial, Unknown, Until, Wish, known_boot, select};
 use crate::smoke::{self, Bench, SmokeError, Subject, junit, text};
 use crate::workshop::Workshop;
 
@@ -43,6 +43,9 @@ pub struct SmokeArguments {
     /// Go through the first boot of each scenario alone
     #[arg(long)]
     pub first_boot: bool,
+    /// Go through each scenario up to this boot, where it has one
+    #[arg(long, value_name = "BOOT", conflicts_with = "first_boot")]
+    pub until: Option<Name>,
     /// Fail for what a check warns of
     #[arg(long)]
     pub strict: bool,
@@ -64,6 +67,14 @@ impl SmokeArguments {
             ([], []) => Wish::Default,
             (scenarios, []) => Wish::Scenarios(scenarios),
             (_, checks) => Wish::Checks(checks),
+        }
+    }
+
+    fn until(&self, trials: &[Trial<'_>]) -> Result<Until<'_>, Unknown> {
+        match &self.until {
+            Some(boot) => known_boot(trials, boot).map(|()| Until::Boot(boot)),
+            None if self.first_boot => Ok(Until::First),
+            None => Ok(Until::Whole),
         }
     }
 }
@@ -94,6 +105,7 @@ pub fn run(arguments: &SmokeArguments, global: &Global, terminal: &Terminal) -> 
     let qemu = project.target.qemu.as_ref().ok_or_else(no_machine).map_err(|e| during(e.into()))?;
     let folder = smoke::load(&ProjectFiles, &project.root, qemu.firmware).map_err(|e| during(e.into()))?;
     let trials = select(&folder.scenarios, &folder.checks, arguments.wish()).map_err(|e| during(e.into()))?;
+    let until = arguments.until(&trials).map_err(|e| during(e.into()))?;
     if arguments.list {
         return terminal.show(list(&trials));
     }
@@ -112,7 +124,7 @@ pub fn run(arguments: &SmokeArguments, global: &Global, terminal: &Terminal) -> 
         board: &folder.board,
         guest: &folder.guest,
         trials,
-        first_boot: arguments.first_boot,
+        until,
         consoles,
     };
     let bench = Bench {

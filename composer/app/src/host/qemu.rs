@@ -4,9 +4,11 @@
 //! The end of a machine is the end of its process, and cutting its power is killing it. Nothing here
 //! knows what the guest says; [`crate::smoke`] does.
 
+mod afterwards;
 mod console;
 mod directory;
 mod monitor;
+mod preparation;
 pub mod probe;
 pub mod terminal;
 mod tpm;
@@ -14,11 +16,14 @@ mod tpm;
 use std::fs::File;
 use std::io::{self, Write as _};
 use std::os::unix::net::{UnixListener, UnixStream};
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
+
+use goni_disk::gpt::GptError;
 
 use crate::failure::{Class, Classify};
 use crate::host::command::{CommandSpec, Run as _, RunError, System};
@@ -26,8 +31,10 @@ use crate::host::files::FileError;
 use crate::host::interrupt::{Interrupt, Interrupted};
 use crate::host::qemu::monitor::Monitor;
 use crate::host::toolbox::{Toolbox, ToolboxError};
+use crate::smoke::evidence::canary::Canary;
 use crate::smoke::machine::{Accelerator, Machine, Network};
 
+pub use afterwards::{Afterwards, Canaries};
 pub use console::{ConsoleLog, MOST_CONSOLE_BYTES};
 pub use directory::RunDirectory;
 pub use monitor::MonitorError;
@@ -59,6 +66,22 @@ pub enum QemuError {
     /// The TPM's process did not come up; what it said.
     #[error("starting the machine's TPM: {0}")]
     Tpm(String),
+    /// The partition table of a disk cannot be read or written.
+    #[error("reading the partition table of `{}`", image.display())]
+    Table {
+        /// The disk.
+        image: PathBuf,
+        /// What is wrong.
+        source: GptError,
+    },
+    /// A disk cannot be prepared so.
+    #[error("the image has no {role} partition, which `{preparation}` needs")]
+    Unprepared {
+        /// The preparation.
+        preparation: &'static str,
+        /// The partition.
+        role: &'static str,
+    },
     /// Asked to stop.
     #[error(transparent)]
     Interrupted(#[from] Interrupted),
@@ -71,6 +94,8 @@ impl Classify for QemuError {
             Self::Run(error) => error.class(),
             Self::File(error) => error.class(),
             Self::Socket(_) | Self::Tpm(_) => Class::Environment,
+            Self::Table { .. } => Class::Content,
+            Self::Unprepared { .. } => Class::Recipe,
             Self::Interrupted(error) => error.class(),
         }
     }
@@ -80,7 +105,11 @@ impl Classify for QemuError {
             Self::Toolbox(error) => error.hint(),
             Self::Run(error) => error.hint(),
             Self::File(error) => error.hint(),
-            Self::Socket(_) | Self::Tpm(_) | Self::Interrupted(_) => None,
+            Self::Socket(_)
+            | Self::Tpm(_)
+            | Self::Table { .. }
+            | Self::Unprepared { .. }
+            | Self::Interrupted(_) => None,
         }
     }
 }
@@ -90,9 +119,21 @@ impl Classify for QemuError {
 /// # Errors
 /// The kernel gives none.
 pub fn nonce() -> io::Result<String> {
-    let mut bytes = [0_u8; 16];
+    Ok(random::<16>()?.iter().map(|byte| format!("{byte:02x}")).collect())
+}
+
+/// A canary of its own for a check of a run.
+///
+/// # Errors
+/// The kernel gives no randomness.
+pub fn canary() -> io::Result<Canary> {
+    Ok(Canary::new(random()?))
+}
+
+fn random<const N: usize>() -> io::Result<[u8; N]> {
+    let mut bytes = [0; N];
     io::Read::read_exact(&mut File::open("/dev/urandom")?, &mut bytes)?;
-    Ok(bytes.iter().map(|byte| format!("{byte:02x}")).collect())
+    Ok(bytes)
 }
 
 /// Measures how long something takes.

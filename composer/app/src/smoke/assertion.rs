@@ -9,11 +9,13 @@ pub enum Assertion {
     Capture,
     /// The file systems have no error.
     Filesystems,
+    /// What the host put on a disk before is as it was.
+    Untouched,
 }
 
 impl Assertion {
     /// All.
-    pub const ALL: [Self; 3] = [Self::Canary, Self::Capture, Self::Filesystems];
+    pub const ALL: [Self; 4] = [Self::Canary, Self::Capture, Self::Filesystems, Self::Untouched];
 
     /// Its word in check files.
     #[must_use]
@@ -22,6 +24,7 @@ impl Assertion {
             Self::Canary => "canary",
             Self::Capture => "capture",
             Self::Filesystems => "filesystems",
+            Self::Untouched => "untouched",
         }
     }
 }

@@ -45,13 +45,16 @@ pub struct Check {
     pub mutations: Vec<Mutation>,
 }
 
-/// A way to break an image that the check must notice: one more overlay, `qemu/checks/mutations/<name>`.
+/// A way to break an image that the check must notice: `qemu/checks/mutations/<name>`, one more overlay or
+/// another recipe.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Mutation {
     /// The name of its folder.
     pub name: Name,
     /// What it does.
     pub summary: String,
+    /// The boot by whose end the check has noticed.
+    pub until: Name,
 }
 
 /// A smoke check of goni-compose: `qemu/checks/<check>.toml`.
@@ -83,7 +86,7 @@ pub struct CheckDoc {
     /// their console, or the host asserts something.
     #[schemars(with = "Option<String>")]
     pub script: Option<Text>,
-    /// What the host asserts when the scenario is over: canary, capture, filesystems.
+    /// What the host asserts when the scenario is over: canary, capture, filesystems, untouched.
     #[schemars(with = "Option<Vec<String>>")]
     pub host: Option<Vec<Text>>,
     /// Images that it must fail on; at least one.
@@ -94,12 +97,15 @@ pub struct CheckDoc {
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub struct MutationDoc {
-    /// The folder of an overlay: `qemu/checks/mutations/<name>`.
+    /// The folder of an overlay or a recipe: `qemu/checks/mutations/<name>`.
     #[schemars(with = "Option<String>")]
     pub name: Option<Text>,
     /// What it does, in a few words.
     #[schemars(with = "Option<String>")]
     pub summary: Option<Text>,
+    /// The boot by whose end the check has noticed. Default: the first that the check runs in.
+    #[schemars(with = "Option<String>")]
+    pub until: Option<Text>,
 }
 
 /// The JSON Schema of a check.
@@ -152,9 +158,10 @@ fn check_doc(doc: &CheckDoc, name: Name, scenarios: &[Scenario], checker: &mut C
     {
         checker.fault_at(script, "`script` is empty, or holds a NUL");
     }
+    let of_check = boots.as_deref().unwrap_or_default();
     let mutations: Vec<Mutation> =
-        doc.mutation.iter().flatten().filter_map(|doc| mutation(doc, checker)).collect();
-    if mutations.is_empty() {
+        doc.mutation.iter().flatten().filter_map(|doc| mutation(doc, of_check, checker)).collect();
+    if doc.mutation.as_ref().is_none_or(Vec::is_empty) {
         checker.missing("mutation", "an image that it must fail on: [[mutation]] with name and summary");
     }
     Some(Check {
@@ -220,10 +227,17 @@ fn assertions(list: Option<&Vec<Text>>, checker: &mut Checker) -> Vec<Assertion>
     assertions
 }
 
-fn mutation(doc: &MutationDoc, checker: &mut Checker) -> Option<Mutation> {
+fn mutation(doc: &MutationDoc, boots: &[Name], checker: &mut Checker) -> Option<Mutation> {
     let name = checker.parse_required(doc.name.as_ref(), "mutation.name", "the folder of its overlay");
     let summary = checker.sentence(doc.summary.as_ref(), "mutation.summary");
-    Some(Mutation { name: name?, summary: summary? })
+    let until = match &doc.until {
+        Some(text) => {
+            checker.known(text, "boot of the check", boots.iter().map(Name::as_str));
+            boots.iter().find(|boot| boot.as_str() == text.get_ref())
+        }
+        None => boots.first(),
+    };
+    Some(Mutation { name: name?, summary: summary?, until: until?.clone() })
 }
 
 /// A time, written `60s`.
@@ -269,7 +283,9 @@ mod tests {
         assert_eq!((check.scenario.as_str(), names(&check.boots)), ("life", vec!["first", "rebooted"]));
         assert_eq!((check.within, check.needs.as_slice()), (Duration::from_secs(60), &[][..]));
         assert_eq!((check.script.as_deref(), check.host.as_slice()), (Some("true"), &[][..]));
-        assert_eq!(check.mutations[0].name.as_str(), "m");
+        assert_eq!((check.mutations[0].name.as_str(), check.mutations[0].until.as_str()), ("m", "first"));
+        let later = read(&format!("{GOOD}until = 'rebooted'\n")).unwrap();
+        assert_eq!(later.mutations[0].until.as_str(), "rebooted");
     }
 
     #[test]
@@ -297,6 +313,7 @@ mod tests {
         }
         for (from, to, fault) in [
             ("boots", "boot", "unknown key `boot`"),
+            ("name = 'm'", "name = 'm'\nuntil = 'later'", "unknown boot of the check `later`"),
             ("script = 'true'", "scenario = 'lfie'\nscript = 'true'", "unknown scenario `lfie`"),
             ("script = 'true'", "", "without a `script`, nothing is asserted of `rebooted`"),
             ("script = 'true'", "script = 'true'\nhost = ['canaries']", "`canaries` is no value of `host`"),

@@ -13,6 +13,7 @@ use crate::host::qemu::{self, ConsoleLog, QemuError, RunDirectory, StopWatch};
 use crate::smoke::check::Check;
 use crate::smoke::feature::Feature;
 use crate::smoke::machine::{Accelerator, Console, Hardware, Machine, Network, WhichTpm};
+use crate::smoke::outside::{self, Remains};
 use crate::smoke::scenario::{self, Boot, Scenario, Tpm};
 use crate::smoke::session::{Broken, Session};
 use crate::smoke::{Bench, SmokeError, Subject, handover};
@@ -27,6 +28,8 @@ struct Device {
     run: RunDirectory,
     strings: Vec<PathBuf>,
     sectors: SectorSize,
+    second_disk: Option<PathBuf>,
+    remains: Remains,
 }
 
 /// What is the same for all scenarios of a run.
@@ -86,7 +89,14 @@ impl Common<'_> {
         for (boot, text) in &session.diagnoses {
             log.note(&format!("what the guest said of the boot `{boot}`:\n{text}"));
         }
-        let Session { boots, findings, warnings, ignored, .. } = session;
+        let Session { boots, mut findings, warnings, ignored, .. } = session;
+        findings.extend(match &broken_off {
+            None => {
+                let arch = self.subject.arch;
+                device.remains.judge(&device.run, &scenario.name, checks, self.nonce, arch, self.bench)?
+            }
+            Some(_) => outside::left_out(&scenario.name, checks),
+        });
         let failed = broken_off.is_some() || findings.iter().any(|finding| finding.outcome.is_failure());
         let report = ScenarioReport {
             scenario: scenario.name.clone(),
@@ -114,7 +124,8 @@ impl Common<'_> {
             .enumerate()
             .map(|(index, string)| run.write(&format!("string-{index}"), string.as_bytes()))
             .collect();
-        Ok(Device { run, strings: strings?, sectors })
+        let remains = Remains { devices: vec![sectors], ..Remains::default() };
+        Ok(Device { run, strings: strings?, sectors, second_disk: None, remains })
     }
 
     /// Makes the device ready for a machine of the scenario, and the machine.
@@ -125,11 +136,28 @@ impl Common<'_> {
             let (sectors, image) = self.subject.image(setting.sector_size).ok_or(SmokeError::NoImage)?;
             device.run.renew(image, toolbox, system)?;
             device.sectors = sectors;
+            device.second_disk = None;
+            device.remains.devices.push(sectors);
         }
         if let Some(size) = setting.disk {
             device.run.grow(size, toolbox, system)?;
         }
+        for preparation in &setting.prepare {
+            let arch = self.subject.arch;
+            let prepared = device.run.prepare_disk(*preparation, device.sectors, arch, toolbox, system)?;
+            let number = device.run.device();
+            device.remains.planted.extend(prepared.planted.map(|planted| (number, planted)));
+            device.second_disk = prepared.second_disk.or(device.second_disk.take());
+        }
         let inside = Path::new(qemu::INSIDE);
+        let network = match setting.network {
+            scenario::Network::None => Network::None,
+            scenario::Network::Restricted => {
+                let capture = inside.join(format!("capture-{}.pcap", machine.number));
+                device.remains.captures.push(capture.clone());
+                Network::Restricted { capture }
+            }
+        };
         Ok(Machine {
             qemu: self.subject.qemu.clone(),
             board: self.subject.board.clone(),
@@ -141,15 +169,10 @@ impl Common<'_> {
             strings: device.strings.clone(),
             monitor: Some(inside.join("monitor")),
             hardware: Hardware {
-                network: match setting.network {
-                    scenario::Network::None => Network::None,
-                    scenario::Network::Restricted => Network::Restricted {
-                        capture: inside.join(format!("capture-{}.pcap", machine.number)),
-                    },
-                },
+                network,
                 iommu: setting.iommu,
                 sectors: device.sectors,
-                second_disk: None,
+                second_disk: device.second_disk.clone(),
                 tpm: self.tpm(setting.tpm).map(RunDirectory::tpm),
             },
         })

@@ -10,6 +10,7 @@ use goni_model::name::Name;
 use goni_model::size::{ByteCount, SectorSize};
 
 use crate::smoke::feature::Feature;
+use crate::smoke::preparation::Preparation;
 
 pub use check::check;
 pub use doc::schema;
@@ -122,17 +123,6 @@ pub enum Tpm {
     Replaced,
 }
 
-/// Something the host does to a disk while the machine is off.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Preparation {
-    /// One bit of the root file system is flipped.
-    FlipRoot,
-    /// A foreign file system is put where swap is to be.
-    ForeignSwap,
-    /// A second disk with the same identifiers is attached.
-    TwinDisk,
-}
-
 /// What is to come of a boot.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Expect {
@@ -218,21 +208,6 @@ impl Restart {
         match self {
             Self::Reboot => "reboot",
             Self::Reset => "reset",
-        }
-    }
-}
-
-impl Preparation {
-    /// All.
-    pub const ALL: [Self; 3] = [Self::FlipRoot, Self::ForeignSwap, Self::TwinDisk];
-
-    /// Its word in scenario files.
-    #[must_use]
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::FlipRoot => "flip-root",
-            Self::ForeignSwap => "foreign-swap",
-            Self::TwinDisk => "twin-disk",
         }
     }
 }

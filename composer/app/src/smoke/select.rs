@@ -20,6 +20,17 @@ pub enum Wish<'a> {
     Checks(&'a [Name]),
 }
 
+/// Where scenarios end before their time.
+#[derive(Debug, Clone, Copy)]
+pub enum Until<'a> {
+    /// They do not.
+    Whole,
+    /// With their first boot.
+    First,
+    /// With the boot of this name, where they have one.
+    Boot(&'a Name),
+}
+
 /// A scenario, and the checks that are run in it.
 #[derive(Debug, Clone)]
 pub struct Trial<'a> {
@@ -99,8 +110,22 @@ impl Trial<'_> {
     /// How many of the scenario's boots these checks need: up to the last that one asks for, and none
     /// past the limit.
     #[must_use]
-    pub fn boots(&self, checks: &[&Check], limit: usize) -> usize {
+    pub fn boots(&self, checks: &[&Check], until: Until<'_>) -> usize {
+        let limit = match until {
+            Until::Whole => usize::MAX,
+            Until::First => 1,
+            Until::Boot(boot) => self.scenario.place(boot).map_or(usize::MAX, |place| place + 1),
+        };
         let last = checks.iter().flat_map(|check| &check.boots).filter_map(|boot| self.scenario.place(boot));
         last.map(|place| place + 1).max().unwrap_or(0).min(limit)
     }
+}
+
+/// The boot that scenarios are to end with, which one of them must have.
+///
+/// # Errors
+/// `Unknown`.
+pub fn known_boot(trials: &[Trial<'_>], boot: &Name) -> Result<(), Unknown> {
+    let boots = trials.iter().flat_map(|trial| trial.scenario.boots.iter().map(|boot| &boot.name));
+    known("boot", std::slice::from_ref(boot), boots)
 }

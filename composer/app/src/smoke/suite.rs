@@ -22,7 +22,7 @@ struct Plan<'a> {
 }
 
 impl<'a> Plan<'a> {
-    fn new(trial: &'a Trial<'a>, subject: &Subject<'_>, limit: usize) -> Self {
+    fn new(trial: &'a Trial<'a>, subject: &Subject<'_>) -> Self {
         let lacking = |needs| subject.expectations.lacking(needs);
         let no_image = || {
             let mut sizes = trial.scenario.sector_sizes();
@@ -38,7 +38,7 @@ impl<'a> Plan<'a> {
                 Some(reason) => plan.skipped.push((check, reason)),
             }
         }
-        plan.boots = trial.boots(&plan.checks, limit);
+        plan.boots = trial.boots(&plan.checks, subject.until);
         plan
     }
 
@@ -65,8 +65,7 @@ impl<'a> Plan<'a> {
 /// [`SmokeError`]: it could not be tried, or somebody put an end to it.
 pub fn smoke(subject: &Subject<'_>, bench: &Bench<'_>) -> Result<SmokeReport, SmokeError> {
     let watch = StopWatch::start();
-    let limit = if subject.first_boot { 1 } else { usize::MAX };
-    let plans: Vec<Plan<'_>> = subject.trials.iter().map(|trial| Plan::new(trial, subject, limit)).collect();
+    let plans: Vec<Plan<'_>> = subject.trials.iter().map(|trial| Plan::new(trial, subject)).collect();
     bench.progress.begin(STAGE, Some(to_u64(plans.iter().map(Plan::runs).sum())), Unit::Checks);
     let nonce = qemu::nonce().map_err(QemuError::Socket)?;
     let (accelerator, why) = probe::choose(subject.arch, bench.toolbox, bench.system);

@@ -9,7 +9,7 @@ use super::*;
 use crate::host::project::ProjectFiles;
 use crate::project::Files as _;
 use crate::smoke::check::Check;
-use crate::smoke::select::{Wish, select};
+use crate::smoke::select::{Wish, known_boot, select};
 
 fn qemus() -> Qemus {
     load(&ProjectFiles, Path::new(env!("CARGO_MANIFEST_DIR")), QemuFirmware::Ovmf).unwrap()
@@ -76,28 +76,36 @@ fn what_was_asked_for_is_run_and_what_is_not_there_is_answered_with_the_nearest(
 #[test]
 fn no_more_boots_than_the_checks_ask_for() {
     let qemus = qemus();
-    let boots_for = |name: &str, limit| {
+    let boots_for = |name: &str, until| {
         let trials = select(&qemus.scenarios, &qemus.checks, Wish::Checks(&names(&[name]))).unwrap();
-        trials[0].boots(&trials[0].checks, limit)
+        trials[0].boots(&trials[0].checks, until)
     };
-    assert_eq!(boots_for("isolation", usize::MAX), 1);
-    assert_eq!(boots_for("durability", usize::MAX), 3);
-    assert_eq!(boots_for("durability", 1), 1);
+    assert_eq!(boots_for("isolation", Until::Whole), 1);
+    assert_eq!(boots_for("durability", Until::Whole), 3);
+    assert_eq!(boots_for("durability", Until::First), 1);
+    assert_eq!(boots_for("durability", Until::Boot(&"rebooted".parse().unwrap())), 2);
+    let trials = select(&qemus.scenarios, &qemus.checks, Wish::Default).unwrap();
+    let error = known_boot(&trials, &"reboted".parse().unwrap()).unwrap_err();
+    assert_eq!(error.to_string(), "no boot is called `reboted`");
+    assert_eq!(error.hint(), Some("did you mean `rebooted`?".into()));
 }
 
 #[test]
-fn every_mutation_is_an_overlay_and_every_such_overlay_belongs_to_a_check() {
+fn every_mutation_is_an_overlay_or_a_recipe_and_belongs_to_a_check() {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("qemu/checks/mutations");
     let known: BTreeSet<String> = ["base", "goni"].map(str::to_owned).into();
     let mut named = BTreeSet::new();
     for mutation in qemus().checks.iter().flat_map(|check| &check.mutations) {
+        assert!(named.insert(mutation.name.to_string()), "{} breaks two checks", mutation.name);
         let path = folder.join(mutation.name.as_str()).join("overlay.toml");
+        if ProjectFiles.is_file(&path.with_file_name("recipe.toml")) && !ProjectFiles.is_file(&path) {
+            continue;
+        }
         let text = ProjectFiles.read(&path, 1 << 16).unwrap();
         let mut sources = Sources::new();
         let (file, _) = sources.add(mutation.name.as_str(), &text);
         let overlay = overlay::check(&sources, file, mutation.name.clone(), &known).unwrap();
         assert!(overlay.summary.starts_with("Mutation: "), "{}", overlay.name);
-        assert!(named.insert(mutation.name.to_string()), "{} breaks two checks", mutation.name);
     }
     assert_eq!(ProjectFiles.names(&folder).unwrap(), named);
 }

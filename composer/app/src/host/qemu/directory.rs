@@ -19,7 +19,7 @@ const IMAGE: &str = "/image.raw";
 /// The variables, in the run's directory.
 const VARIABLES: &str = "variables.fd";
 /// How long a tool may take with a disk. None needs more than seconds on an idle host.
-const TOOL_LIMIT: Duration = Duration::from_secs(300);
+pub(super) const TOOL_LIMIT: Duration = Duration::from_secs(300);
 
 /// The directory of a run. Gone with this value.
 ///
@@ -108,6 +108,12 @@ impl RunDirectory {
         Path::new(INSIDE).join(format!("disk-{device}.qcow2"))
     }
 
+    /// The image of a device; the last one's if there is none of that number.
+    pub(super) fn image(&self, device: usize) -> &Path {
+        let last = self.images.last().expect("a run begins with a device");
+        self.images.get(device).unwrap_or(last)
+    }
+
     /// The variables, as the machine sees them.
     #[must_use]
     pub fn variables() -> PathBuf {
@@ -151,10 +157,8 @@ impl RunDirectory {
         toolbox: &Toolbox,
         program: &str,
     ) -> Result<CommandSpec, QemuError> {
-        let mut sandbox = toolbox.sandbox().bind_writable(self.directory.path(), INSIDE);
-        if let Some(image) = self.images.get(device) {
-            sandbox = sandbox.bind(image, IMAGE);
-        }
+        let sandbox = toolbox.sandbox().bind_writable(self.directory.path(), INSIDE);
+        let sandbox = sandbox.bind(self.image(device), IMAGE);
         Ok(toolbox.command_in(program, sandbox)?)
     }
 

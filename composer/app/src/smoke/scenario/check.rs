@@ -9,9 +9,10 @@ use goni_model::size::SectorSize;
 use toml::Spanned;
 
 use crate::smoke::feature::Feature;
+use crate::smoke::preparation::Preparation;
 use crate::smoke::scenario::doc::{BootDoc, ScenarioDoc, TypedDoc, schema};
 use crate::smoke::scenario::{
-    Arrival, Boot, Ending, Expect, Network, Preparation, Restart, Scenario, Setting, Tpm, Typed,
+    Arrival, Boot, Ending, Expect, Network, Restart, Scenario, Setting, Tpm, Typed,
 };
 
 /// Checks the scenario that a file describes.
