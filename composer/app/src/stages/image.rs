@@ -230,8 +230,7 @@ fn write_disk(
     let (kernel, root) = rayon::join(
         || {
             let source = Source { tree: parts.root, content: parts.content, arch: parts.target.arch };
-            let state =
-                StateDevice { partition: state_uuid, encryption: parts.recipe.state.encryption };
+            let state = StateDevice { partition: state_uuid, encryption: parts.recipe.state.encryption };
             boot::prepare(&source, parts.target, &state, parts.date)
         },
         || write_root(&disk, parts),

@@ -69,7 +69,8 @@ fn inspect_seed(evidence: &Evidence<'_>) -> Verdict {
     equal(&format!("`/{SEED}` is"), "0700 0:0".to_owned(), top)?;
     for place in &PLACES {
         let path = format!("{SEED}/{}", place.name);
-        let node = root.node(&path).ok_or_else(|| Objection::differs(format!("`/{path}`"), "there is none"))?;
+        let node =
+            root.node(&path).ok_or_else(|| Objection::differs(format!("`/{path}`"), "there is none"))?;
         expect_owner(place, &format!("/{path}"), &accounts, (node.mode(), node.uid(), node.gid()))?;
     }
     let Some(state) = evidence.state.found() else { return Ok(()) };

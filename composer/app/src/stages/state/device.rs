@@ -62,13 +62,13 @@ mod tests {
     fn a_plain_state_is_named_by_its_partition_and_an_encrypted_one_by_its_mapping() {
         let plain = StateDevice { partition: Uuid::nil(), encryption: StateEncryption::None };
         assert_eq!(plain.source(), "PARTUUID=00000000-0000-0000-0000-000000000000");
-        assert_eq!(
-            plain.unit(),
-            r"dev-disk-by\x2dpartuuid-00000000\x2d0000\x2d0000\x2d0000\x2d000000000000"
-        );
+        assert_eq!(plain.unit(), r"dev-disk-by\x2dpartuuid-00000000\x2d0000\x2d0000\x2d0000\x2d000000000000");
         let encryption = StateEncryption::Tpm2 { without_tpm: WithoutTpm::Plaintext };
         let encrypted = StateDevice { encryption, ..plain };
-        assert_eq!((encrypted.source(), encrypted.unit()), ("/dev/mapper/state".into(), "dev-mapper-state".into()));
+        assert_eq!(
+            (encrypted.source(), encrypted.unit()),
+            ("/dev/mapper/state".into(), "dev-mapper-state".into())
+        );
         assert_eq!(
             encrypted.fill_in("What=@STATE-DEVICE@ @STATE@ @ENCRYPTION@ @WITHOUT-TPM@"),
             "What=/dev/mapper/state 00000000-0000-0000-0000-000000000000 tpm2 plaintext"
