@@ -17,9 +17,10 @@ pub(super) const SCRIPT_PLACE: &str = "usr/libexec/goni/goni-state";
 const MKE2FS: &str = "etc/mke2fs.conf";
 
 /// Programs of the script.
-const PROGRAMS: [&str; 13] = [
+const PROGRAMS: [&str; 14] = [
     "usr/bin/cat",
     "usr/bin/dd",
+    "usr/bin/flock",
     "usr/bin/od",
     "usr/bin/partx",
     "usr/bin/rm",
