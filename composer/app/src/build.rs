@@ -33,7 +33,7 @@ use crate::progress::{Progress, Unit};
 use crate::project::Project;
 use crate::resolve;
 use crate::stages::image::{self, Parts, Variant, Written};
-use crate::stages::{boot, overlay, state};
+use crate::stages::{boot, overlay, settings, state};
 use crate::verify::{self, Expectations};
 use crate::workshop::Workshop;
 
@@ -152,9 +152,10 @@ pub fn build(
     let mut contents = Contents::new(directory);
     let payloads = inputs.payloads(&mut contents);
     overlay::lay(&mut root, &contents, &inputs.overlays, &payloads, date)?;
+    settings::lay(&mut root, &project.recipe, &inputs.overlays, date)?;
     let uuid = |role| image::partition_uuid(&project.recipe, &project.target, role);
-    state::write_tables(&mut root, &plan.layout, uuid, date)?;
-    let state = state::set_apart(&mut root, date)?;
+    state::write_tables(&mut root, &plan.layout, &project.recipe.state, uuid, date)?;
+    let state = state::set_apart(&mut root, &project.recipe.state.persist, date)?;
     files::create_directories(&order.out)?;
     for left in
         files::names(&order.out)?.iter().filter(|name| name.starts_with(&format!(".{}.", plan.stem())))
@@ -333,6 +334,7 @@ fn read_back(
             .collect(),
         command_line: written.command_line.clone(),
         kernel_release: written.kernel.clone(),
+        persist: parts.recipe.state.persist.iter().map(ToString::to_string).collect(),
     });
     if findings.passed() {
         return Ok(());

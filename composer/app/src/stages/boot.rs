@@ -4,6 +4,8 @@
 //! variable is needed; the kernel image's name carries the boot counter. Source: UAPI.1 Boot Loader
 //! Specification, UAPI.5 Unified Kernel Image, systemd-boot(7).
 
+mod words;
+
 use std::collections::BTreeMap;
 
 use goni_disk::cpio::{self, CpioError};
@@ -17,6 +19,7 @@ use uuid::Uuid;
 
 use crate::failure::{Class, Classify};
 use crate::stages::initrd::{self, InitrdError, Source};
+use crate::stages::state::StateDevice;
 
 /// How hard the initrd is compressed: past this, a second of work saves under a hundredth.
 const INITRD_LEVEL: i32 = 9;
@@ -25,9 +28,13 @@ const INITRD_LEVEL: i32 = 9;
 const TRIES: u32 = 3;
 
 /// What every image's kernel is told, and why.
-const WORDS: [(&str, &str); 6] = [
+const WORDS: [(&str, &str); 10] = [
     ("ro", "the root is never written"),
+    ("gpt", "a partition table cut off while it was written is read from its backup"),
     ("nohibernate", "memory never reaches a disk: not into swap, not into an image of it"),
+    ("init_on_alloc=1", "memory is wiped before it is handed out"),
+    ("slab_nomerge", "objects of one kind keep to themselves: an overflow finds no others"),
+    ("page_alloc.shuffle=1", "free pages are handed out in no order that can be guessed"),
     ("systemd.gpt_auto=no", "partitions are found by identifier, never by type alone"),
     ("rd.systemd.gpt_auto=no", "the same in the initrd"),
     ("systemd.getty_auto=no", "no login on a serial console"),
@@ -89,6 +96,7 @@ pub fn command_line(recipe: &Recipe, target: &Target, root: Option<&RootHash>, r
         None => format!("root=PARTUUID={root_uuid} rootfstype=erofs"),
     }];
     words.extend(WORDS.iter().map(|(word, _)| (*word).to_owned()));
+    words.extend(words::promised(recipe, target.arch).into_iter().map(str::to_owned));
     // The last console is the one that systemd writes to.
     words.extend(target.console.iter().map(|console| format!("console={}", console.as_str())));
     let added = target.command_line.iter().chain(&recipe.kernel.command_line);
@@ -159,7 +167,7 @@ impl Kernel {
 pub(crate) fn prepare(
     source: &Source<'_>,
     target: &Target,
-    state: Uuid,
+    state: &StateDevice,
     date: Timestamp,
 ) -> Result<Kernel, BootError> {
     let modules: Vec<String> =

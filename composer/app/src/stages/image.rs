@@ -18,7 +18,7 @@ use goni_disk::{ext4, fat};
 use goni_model::digest::Sha256Digest;
 use goni_model::layout::{Layout, Role, derived_uuid};
 use goni_model::number::to_u64;
-use goni_model::recipe::{self, Recipe};
+use goni_model::recipe::{self, Recipe, StateEncryption};
 use goni_model::size::ByteCount;
 use goni_model::target::Target;
 use goni_model::time::Timestamp;
@@ -31,6 +31,7 @@ use crate::host::files::full_disk_hint;
 use crate::progress::{Progress, Unit};
 use crate::stages::boot::{self, BootError};
 use crate::stages::initrd::Source;
+use crate::stages::state::StateDevice;
 
 pub use variant::Variant;
 
@@ -237,7 +238,8 @@ fn write_disks(
     let (kernel, root) = rayon::join(
         || {
             let source = Source { tree: parts.root, content: parts.content, arch: parts.target.arch };
-            boot::prepare(&source, parts.target, state_uuid, parts.date)
+            let state = StateDevice { partition: state_uuid, encryption: parts.recipe.state.encryption };
+            boot::prepare(&source, parts.target, &state, parts.date)
         },
         || write_root(&disk, parts),
     );
@@ -247,7 +249,10 @@ fn write_disks(
     let command_line = boot::command_line(parts.recipe, parts.target, root_hash.as_ref(), root_uuid);
     let esp = boot::system_partition(&kernel, parts.recipe, parts.target, &command_line, parts.date)?;
     write_esp(&disk, parts, parts.layout, &esp)?;
-    write_state(&disk, parts, state_uuid)?;
+    // An encrypted one is made on the device: until then it is empty.
+    if parts.recipe.state.encryption == StateEncryption::None {
+        write_state(&disk, parts, state_uuid)?;
+    }
     let table = table(parts, parts.layout, root_hash.as_ref());
     gpt::write(&mut disk.whole().map_err(failed)?, parts.layout.disk_size, &table)?;
     let others = variants

@@ -104,6 +104,9 @@ pub(super) struct Evidence<'a> {
     pub(super) state: Reading<State>,
 }
 
+/// What is mounted as the state where it is encrypted: the device makes it at its first boot.
+pub(super) const STATE_MAPPING: &str = "/dev/mapper/state";
+
 impl<'a> Evidence<'a> {
     /// Opens everything.
     ///
@@ -149,9 +152,18 @@ impl<'a> Evidence<'a> {
         if let (Some(data), Some(tree)) = (self.window(Role::Root), self.window(Role::RootVerity)) {
             self.root_hash = Reading::of(verity::claimed_root(data, tree));
         }
-        if let Some((offset, size)) = self.extent(Role::State) {
+        if self.state_is_encrypted() {
+            self.state = Reading::Absent("the device makes its encrypted state itself".to_owned());
+        } else if let Some((offset, size)) = self.extent(Role::State) {
             self.state = Reading::of(State::read(self.disk, offset, size));
         }
+    }
+
+    /// Whether the state is encrypted, by what is mounted.
+    pub(super) fn state_is_encrypted(&self) -> bool {
+        let fstab = self.root.found().and_then(|root| root.text("etc/fstab").ok());
+        let mounted = |line: &str| line.split_whitespace().next() == Some(STATE_MAPPING);
+        fstab.is_some_and(|fstab| fstab.lines().any(mounted))
     }
 
     /// The partitions, if the table can be read.

@@ -12,6 +12,7 @@ use uuid::Uuid;
 
 use super::esp::IMAGES;
 use super::evidence::{Evidence, NodeKind};
+use super::mounts;
 use super::objection::{Verdict, equal};
 use super::packages;
 
@@ -50,6 +51,8 @@ pub struct Facts {
     pub symlinks: u64,
     /// Packages in the root.
     pub packages: u64,
+    /// Directories that are kept because a recipe says so.
+    pub persist: Vec<String>,
 }
 
 /// What a kernel image says of a way to boot it.
@@ -102,6 +105,8 @@ pub struct Expectations {
     pub profiles: Vec<(String, String)>,
     /// The kernel's release.
     pub kernel_release: String,
+    /// Directories that are kept because the recipe says so, sorted.
+    pub persist: Vec<String>,
 }
 
 impl Facts {
@@ -147,6 +152,7 @@ impl Facts {
             packages: root
                 .and_then(|root| packages::packages(root).ok())
                 .map_or(0, |packages| to_u64(packages.len())),
+            persist: root.and_then(|root| mounts::wished(root).ok()).unwrap_or_default(),
         }
     }
 
@@ -180,7 +186,8 @@ impl Facts {
             "the profiles are",
             meant,
             listed(&mut self.profiles.iter().map(|it| (&it.id, &it.command_line))),
-        )
+        )?;
+        equal("directories that are kept:", expected.persist.join(", "), self.persist.join(", "))
     }
 }
 

@@ -13,7 +13,9 @@ use goni_disk::verity::{self, RootHash};
 use goni_disk::{erofs, ext4, fat};
 use goni_model::arch::Arch;
 use goni_model::layout::{Layout, Role, derived_uuid};
+use goni_model::name::ImagePath;
 use goni_model::number::{to_u64, to_usize};
+use goni_model::recipe;
 use goni_model::size::{ByteCount, SectorSize};
 use goni_model::time::Timestamp;
 use uuid::Uuid;
@@ -68,8 +70,13 @@ pub(super) fn build(directory: &Path, sector_size: SectorSize, breakage: Breakag
     let disk = DiskFile::create(&file, layout.disk_size).unwrap();
 
     let mut root = root();
-    state::write_tables(&mut root, &layout, partition_uuid, DATE).unwrap();
-    let mut state = state::set_apart(&mut root, DATE).unwrap();
+    let wanted = recipe::State {
+        size: layout.disk_size,
+        encryption: recipe::StateEncryption::None,
+        persist: vec![persist()],
+    };
+    state::write_tables(&mut root, &layout, &wanted, partition_uuid, DATE).unwrap();
+    let mut state = state::set_apart(&mut root, &[persist()], DATE).unwrap();
     match breakage {
         Breakage::Root(change) => change(&mut root),
         Breakage::State(change) => change(&mut state),
@@ -117,6 +124,11 @@ pub(super) fn build(directory: &Path, sector_size: SectorSize, breakage: Breakag
 #[expect(clippy::disallowed_methods, reason = "a test cuts its own file")]
 fn set_length(path: &Path, length: u64) {
     std::fs::OpenOptions::new().write(true).open(path).unwrap().set_len(length).unwrap();
+}
+
+/// What the sample's recipe wants kept.
+pub(super) fn persist() -> ImagePath {
+    "/var/lib/kept".parse().unwrap()
 }
 
 fn layout(sector_size: SectorSize) -> Layout {
@@ -249,6 +261,9 @@ fn root() -> FileTree {
     directory(&mut tree, "var/lib/goni", 0o700, 700, 700);
     directory(&mut tree, "opt/goni/models", 0o750, 700, 700);
     directory(&mut tree, "etc/goni", 0o750, 0, 700);
+    directory(&mut tree, "var/lib/kept", 0o2770, 700, 105);
+    add(&mut tree, "var/lib/kept/seed", 0o600, b"seed");
+    directory(&mut tree, "var/lib/systemd", 0o755, 0, 0);
     directory(&mut tree, "var/log/journal", 0o2755, 0, 999);
     add(&mut tree, "etc/passwd", 0o644, PASSWD.as_bytes());
     add(&mut tree, "etc/group", 0o644, GROUP.as_bytes());

@@ -172,6 +172,8 @@ const BREAKAGES: &[(&str, Breakage, &str, &str)] = &[
     ("a key of swap that stays", Breakage::Root(|root| edit(root, "etc/crypttab", "/dev/urandom", "/etc/swap.key")), "mounts", "/etc/swap.key"),
     ("another partition for swap", Breakage::Table(|table| table.partitions[3].guid = Uuid::from_u128(9)), "mounts", "PARTUUID="),
     ("programs on the state partition", Breakage::Root(|root| edit(root, "etc/fstab", "noexec,", "")), "mounts", "no `noexec`"),
+    ("programs in a kept directory", Breakage::Root(|root| edit(root, "etc/fstab", "noexec,noatime,X-mount.subdir=persist", "noatime,X-mount.subdir=persist")), "mounts", "no `noexec`"),
+    ("a kept directory at another's place", Breakage::Root(|root| edit(root, "etc/fstab", "subdir=persist/var/lib/kept", "subdir=data")), "mounts", "no `X-mount.subdir=persist/var/lib/kept`"),
     ("state by device name", Breakage::Table(|table| table.partitions[4].guid = Uuid::from_u128(9)), "mounts", "PARTUUID="),
     ("something in the swap partition", Breakage::Disk(|disk, layout| flip(disk, layout, Role::Swap, 5_000_000)), "swap-empty", "offset 5000000"),
     // The state.
@@ -179,6 +181,12 @@ const BREAKAGES: &[(&str, Breakage, &str, &str)] = &[
     ("settings that all may read", Breakage::State(|state| chmod(state, "config/goni.env", 0o644)), "state", "0644 0:700"),
     ("no settings", Breakage::State(|state| { state.remove(&path("config/goni.env")).unwrap(); }), "state", "there is none"),
     ("something else", Breakage::State(|state| add(state, "extra", 0o600, b"x")), "state", "/extra"),
+    ("a kept directory of another", Breakage::State(|state| own(state, "persist/var/lib/kept", 0, 105)), "state", "2770 0:105"),
+    ("a kept directory that is a file", Breakage::State(|state| {
+        state.remove(&path("persist/var/lib/kept")).unwrap();
+        add(state, "persist/var/lib/kept", 0o600, b"x");
+    }), "state", "no directory"),
+    ("a kept directory nobody asked for", Breakage::State(|state| directory(state, "persist/var/lib/other", 0o755, 0, 0)), "state", "/persist/var/lib/other"),
     ("a journal to replay", Breakage::Disk(|disk, layout| {
         let slot = layout.slot(Role::State).unwrap();
         let mut window = disk.window(slot.offset, slot.size);
@@ -280,6 +288,7 @@ fn what_was_meant_is_compared_with_what_is_there() {
             ("factory-reset".to_owned(), format!("{} goni.factory-reset", sample.command_line)),
         ],
         kernel_release: RELEASE.to_owned(),
+        persist: vec!["/var/lib/kept".to_owned()],
     };
     let mut other = findings.clone();
     findings.compare(&meant);
@@ -292,6 +301,11 @@ fn what_was_meant_is_compared_with_what_is_there() {
     meant.command_line.push_str(" quiet");
     other.compare(&meant);
     assert_eq!(failed(&other), ["plan"]);
+    let (_, mut forgetful) = verified(SectorSize::B512, Breakage::Nothing).unwrap();
+    meant.command_line = sample.command_line;
+    meant.persist.push("/var/lib/other".to_owned());
+    forgetful.compare(&meant);
+    assert_eq!(failed(&forgetful), ["plan"]);
 }
 
 #[test]
