@@ -129,12 +129,13 @@ impl Afterwards<'_> {
     /// The run's own files cannot be read.
     pub fn canaries(&self, canaries: &[Canary]) -> Result<Canaries, QemuError> {
         let each = |outcome: &dyn Fn(usize) -> Outcome| (0..canaries.len()).map(outcome).collect();
-        let extents = self.overlay.extents().map_err(self.error())?;
+        let unreadable = || FileError::io("reading", self.overlay.path());
+        let extents = self.overlay.extents().map_err(unreadable())?;
         let parts = extents.into_iter().map(|extent| {
             let length = ByteCount::new(extent.end - extent.start);
             (extent.start, self.overlay.window(ByteCount::new(extent.start), length))
         });
-        let written = canary::overlay(parts, canaries).map_err(self.error())?;
+        let written = canary::overlay(parts, canaries).map_err(unreadable())?;
         let skipped = |reason: &str| Outcome::Skipped { reason: reason.into() };
         let files = match self.state_files(canaries).map_err(self.error())? {
             State::None => each(&|_| skipped("the image has no state")),

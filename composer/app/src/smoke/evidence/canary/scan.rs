@@ -42,16 +42,18 @@ pub fn scan(mut stream: impl Read, needles: &[&[u8]], mut found: impl FnMut(usiz
     }
 }
 
-/// Reads until the buffer is full or the stream is at its end. What came before an error counts: a
-/// compressed stream that is cut ends with one.
+/// Reads until the buffer is full or the stream is at its end. A compressed stream that is cut ends with
+/// an error, and its decoder does not say how much it has written before: then all of the buffer counts,
+/// which holds nothing older.
 fn fill(stream: &mut impl Read, buffer: &mut [u8]) -> (usize, io::Result<()>) {
+    buffer.fill(0);
     let mut filled = 0;
     while filled < buffer.len() {
         match stream.read(&mut buffer[filled..]) {
             Ok(0) => break,
             Ok(count) => filled += count,
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            Err(error) => return (filled, Err(error)),
+            Err(error) => return (buffer.len(), Err(error)),
         }
     }
     (filled, Ok(()))
@@ -89,16 +91,17 @@ mod tests {
     }
 
     #[test]
-    fn what_comes_before_an_error_is_searched() {
+    fn what_comes_before_an_error_is_searched_even_if_nobody_says_how_much_it_is() {
         struct Broken;
         impl Read for Broken {
-            fn read(&mut self, _: &mut [u8]) -> io::Result<usize> {
+            fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+                buffer[..6].copy_from_slice(b"canary");
                 Err(io::ErrorKind::InvalidData.into())
             }
         }
         let mut found = Vec::new();
         let error = scan(b"xcanary".chain(Broken), &[b"canary"], |_, at| found.push(at)).unwrap_err();
-        assert_eq!((found, error.kind()), (vec![1], io::ErrorKind::InvalidData));
+        assert_eq!((found, error.kind()), (vec![1, 7], io::ErrorKind::InvalidData));
     }
 
     #[test]
