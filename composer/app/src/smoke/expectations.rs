@@ -126,7 +126,8 @@ impl Expectations {
         let disk = DiskFile::open(image).map_err(FileError::io("opening", image))?;
         let size = disk.size().map_err(FileError::io("reading", image))?;
         let mut whole = disk.whole().map_err(FileError::io("reading", image))?;
-        Ok(Self::of_table(&gpt::read(&mut whole, size, SectorSize::B512).map_err(error)?, promises))
+        let sector_size = gpt::sector_size(&mut whole).map_err(FileError::io("reading", image))?;
+        Ok(Self::of_table(&gpt::read(&mut whole, size, sector_size).map_err(error)?, promises))
     }
 
     fn of_table(table: &Table, promises: Promises) -> Self {

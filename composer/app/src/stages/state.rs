@@ -3,21 +3,33 @@
 //! Each persistent directory is a subdirectory of the one state file system, mounted directly at its
 //! place (`X-mount.subdir`, util-linux): the file system's own root is mounted nowhere, so nobody who
 //! owns one of them can reach the others through it.
+//!
+//! A copy of what the partition begins with stays in the root, for root alone: the seed, of which a
+//! device makes its state itself where it is encrypted or was wiped. What does that is `goni-state` of
+//! the initrd.
+
+mod device;
 
 use std::collections::BTreeMap;
 
 use goni_disk::tree::{Content, FileTree, Inode, InvalidPath, Kind, Metadata, Owner, TreeError, TreePath};
 use goni_model::layout::{Layout, Role};
 use goni_model::name::ImagePath;
+use goni_model::recipe;
 use goni_model::recipe::persist::{self, Persistent};
 use goni_model::time::Timestamp;
 use uuid::Uuid;
 
 use crate::failure::{Class, Classify};
 
+pub use device::StateDevice;
+
 /// Where the initrd keeps this node's machine id: `identity/etc/machine-id`, as
 /// systemd-machine-id-setup(1) writes it below a root.
 const IDENTITY: [&str; 2] = ["identity", "identity/etc"];
+
+/// Where the root keeps the seed.
+const SEED: &str = "usr/share/goni/state";
 
 /// How the state is mounted: data, never programs or devices; no write for a read.
 const STATE_OPTIONS: &str = "rw,nosuid,nodev,noexec,noatime";
@@ -76,7 +88,7 @@ impl Classify for StateError {
 }
 
 /// Moves what is below the persistent directories, those of a recipe among them, into a tree of its
-/// own; in the root their mount points stay, with owner and mode, empty.
+/// own; in the root their mount points stay, with owner and mode, empty, and the seed is added.
 ///
 /// # Errors
 /// [`StateError`].
@@ -118,7 +130,26 @@ pub fn set_apart(
             root.remove(&child)?;
         }
     }
+    plant_seed(root, &state, date)?;
     Ok(state)
+}
+
+/// Copies the state into the root, behind a directory that only root may enter.
+fn plant_seed(root: &mut FileTree, state: &FileTree, date: Timestamp) -> Result<(), StateError> {
+    let seed = path(SEED);
+    let mut above: Vec<TreePath> = std::iter::successors(seed.parent(), TreePath::parent).collect();
+    above.reverse();
+    for directory in above.into_iter().filter(|path| *path != TreePath::ROOT) {
+        if root.get(&directory).is_none() {
+            let inode = Inode { metadata: metadata(0o755, date), kind: Kind::Directory };
+            root.insert(directory, inode, owner())?;
+        }
+    }
+    root.insert(seed.clone(), Inode { metadata: metadata(0o700, date), kind: Kind::Directory }, owner())?;
+    for (path, entry) in state.iter().filter(|(path, _)| **path != TreePath::ROOT) {
+        root.insert(seed.join(path.as_bytes())?, state.inode(entry.inode).clone(), owner())?;
+    }
+    Ok(())
 }
 
 /// Writes `/etc/fstab` and `/etc/crypttab` for a layout.
@@ -128,7 +159,7 @@ pub fn set_apart(
 pub fn write_tables(
     root: &mut FileTree,
     layout: &Layout,
-    persist: &[ImagePath],
+    wanted: &recipe::State,
     uuid: impl Fn(Role) -> Uuid,
     date: Timestamp,
 ) -> Result<(), StateError> {
@@ -136,9 +167,11 @@ pub fn write_tables(
         "# Written by goni-compose. The root is not here: the kernel command line names it by its hash.\n\
          # The initrd mounts /var, whose changes are forgotten, and has checked the state partition.\n",
     );
-    let state = uuid(Role::State).hyphenated();
-    for Persistent { place, name, .. } in persist::all(persist) {
-        fstab.push_str(&format!("PARTUUID={state} {place} ext4 {STATE_OPTIONS},X-mount.subdir={name} 0 0\n"));
+    let state = StateDevice { partition: uuid(Role::State), encryption: wanted.encryption }.source();
+    for (index, Persistent { place, name, .. }) in persist::all(&wanted.persist).into_iter().enumerate() {
+        // Any of them grows the file system, if its device has grown, once it is mounted.
+        let grow = if index == 0 { ",x-systemd.growfs" } else { "" };
+        fstab.push_str(&format!("{state} {place} ext4 {STATE_OPTIONS}{grow},X-mount.subdir={name} 0 0\n"));
     }
     // systemd-bless-boot marks a boot that went well there; otherwise nobody looks.
     let esp = uuid(Role::Esp).hyphenated();
@@ -217,6 +250,8 @@ mod tests {
     fn root() -> FileTree {
         let mut root = FileTree::new(metadata(0o755, DATE), owner());
         for name in [
+            "usr",
+            "usr/share",
             "etc",
             "etc/goni",
             "opt",
@@ -257,6 +292,11 @@ mod tests {
                 "/systemd"
             ]
         );
+        let seed = |name: &str| root.get(&path(&format!("usr/share/goni/state{name}"))).unwrap();
+        assert_eq!(seed("").metadata.mode, 0o700);
+        for name in &names[1..] {
+            assert_eq!(seed(name), state.get(&path(&name[1..])).unwrap(), "{name}");
+        }
     }
 
     #[test]
@@ -303,8 +343,12 @@ mod tests {
         let sizes = [(Role::Swap, ByteCount::from_mib(1)), (Role::State, ByteCount::from_mib(1))];
         let layout = Layout::place(SectorSize::B512, &sizes).unwrap();
         let mut root = root();
-        let persist = ["/var/lib/foo".parse().unwrap()];
-        write_tables(&mut root, &layout, &persist, |_| Uuid::nil(), DATE).unwrap();
+        let wanted = recipe::State {
+            size: ByteCount::from_mib(1),
+            encryption: recipe::StateEncryption::None,
+            persist: vec!["/var/lib/foo".parse().unwrap()],
+        };
+        write_tables(&mut root, &layout, &wanted, |_| Uuid::nil(), DATE).unwrap();
         let text = |place: &str| match &root.get(&path(place)).unwrap().kind {
             Kind::File(Content::Inline(bytes)) => String::from_utf8(bytes.to_vec()).unwrap(),
             other => panic!("{other:?}"),

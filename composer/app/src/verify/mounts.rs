@@ -5,7 +5,7 @@ use goni_disk::gpt::Partition;
 use goni_model::layout::Role;
 use goni_model::recipe::persist::BELOW;
 
-use super::evidence::{Evidence, Root};
+use super::evidence::{Evidence, Root, STATE_MAPPING};
 use super::objection::{Objection, Verdict, equal, none};
 use super::state::PLACES;
 
@@ -29,7 +29,12 @@ pub(super) fn inspect(evidence: &Evidence<'_>) -> Verdict {
     let crypttab = root.file("etc/crypttab")?.unwrap_or_default();
     let crypttab = String::from_utf8_lossy(&crypttab).into_owned();
     let mounts = lines(&fstab);
-    inspect_state(&mounts, state, &wished(root)?)?;
+    let device = if evidence.state_is_encrypted() {
+        STATE_MAPPING.to_owned()
+    } else {
+        format!("PARTUUID={}", state.guid.hyphenated())
+    };
+    inspect_state(&mounts, &device, &wished(root)?)?;
 
     let swap = evidence.partition(Role::Swap);
     let device = format!("/dev/mapper/{SWAP}");
@@ -58,8 +63,7 @@ pub(super) fn wished(root: &Root<'_>) -> Result<Vec<String>, Objection> {
     Ok(places.filter(|place| !known(place)).map(|place| (*place).to_owned()).collect())
 }
 
-fn inspect_state(mounts: &[Vec<&str>], state: &Partition, wished: &[String]) -> Verdict {
-    let device = format!("PARTUUID={}", state.guid.hyphenated());
+fn inspect_state(mounts: &[Vec<&str>], device: &str, wished: &[String]) -> Verdict {
     let always = PLACES.iter().filter(|place| place.mounted);
     let always = always.map(|place| (format!("/{}", place.path), place.name.to_owned()));
     let wished = wished.iter().map(|place| (place.clone(), format!("{BELOW}{place}")));
@@ -70,7 +74,7 @@ fn inspect_state(mounts: &[Vec<&str>], state: &Partition, wished: &[String]) -> 
             let expected = format!("one line of `/etc/fstab` for `{target}`");
             return Err(Objection::differs(expected, found.len()));
         };
-        equal(&format!("`{target}` is on"), device.as_str(), line.first().copied().unwrap_or_default())?;
+        equal(&format!("`{target}` is on"), device, line.first().copied().unwrap_or_default())?;
         equal(&format!("`{target}` is"), "ext4", line.get(2).copied().unwrap_or_default())?;
         let options: Vec<&str> = line.get(3).map(|options| options.split(',').collect()).unwrap_or_default();
         let subdirectory = format!("X-mount.subdir={name}");

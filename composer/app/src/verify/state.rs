@@ -1,11 +1,14 @@
-//! The state partition: clean, with the directories that persist, owned as the overlays declare.
+//! The state partition: clean, with the directories that persist, owned as the overlays declare; or
+//! empty, where the device makes it. The seed in the root is the same in any case.
 
 use goni_disk::tree::TreePath;
+use goni_model::layout::Role;
 use goni_model::recipe::persist::BELOW;
 
-use super::evidence::{Accounts, Evidence, NodeKind, Root, State, StateKind};
+use super::evidence::{Accounts, Evidence, Node, NodeKind, Root, State, StateKind};
 use super::mounts::wished;
 use super::objection::{Objection, Verdict, equal, none};
+use super::swap::first_byte;
 
 /// A directory or file that persists.
 pub(super) struct Place {
@@ -43,7 +46,59 @@ const fn place(
     Place { name, path, mounted, mode, user, group }
 }
 
+/// Where the root keeps what a device makes its state of.
+const SEED: &str = "usr/share/goni/state";
+
 pub(super) fn inspect(evidence: &Evidence<'_>) -> Verdict {
+    if evidence.state_is_encrypted() {
+        match first_byte(evidence, Role::State) {
+            Ok(None) => {}
+            Ok(Some(offset)) => {
+                return Err(Objection::differs("zeros", format!("something at offset {offset}")));
+            }
+            Err(error) => return Err(Objection::differs("it can be read", error)),
+        }
+    } else {
+        inspect_partition(evidence)?;
+    }
+    inspect_seed(evidence)
+}
+
+/// The seed is closed to all but root, has what persists, and has it as the partition has it.
+fn inspect_seed(evidence: &Evidence<'_>) -> Verdict {
+    let root = evidence.root.aid()?;
+    let accounts = Accounts::read(root)?;
+    let described = |node: &Node| format!("{:04o} {}:{}", node.mode(), node.uid(), node.gid());
+    let top = root.node(SEED).map_or_else(|| "nothing".to_owned(), described);
+    equal(&format!("`/{SEED}` is"), "0700 0:0".to_owned(), top)?;
+    for place in &PLACES {
+        let path = format!("{SEED}/{}", place.name);
+        let node =
+            root.node(&path).ok_or_else(|| Objection::differs(format!("`/{path}`"), "there is none"))?;
+        expect_owner(place, &format!("/{path}"), &accounts, (node.mode(), node.uid(), node.gid()))?;
+    }
+    let Some(state) = evidence.state.found() else { return Ok(()) };
+    let below = root.below(SEED).filter_map(|(path, node)| {
+        let name = String::from_utf8_lossy(path.as_bytes().get(SEED.len() + 1..)?).into_owned();
+        Some((name, node.mode(), node.uid(), node.gid()))
+    });
+    let mut seed: Vec<_> = below.collect();
+    let there = state.nodes.iter().filter(|(path, _)| path.as_bytes() != b"lost+found");
+    let mut there: Vec<_> = there
+        .map(|(path, node)| {
+            (String::from_utf8_lossy(path.as_bytes()).into_owned(), node.mode, node.uid, node.gid)
+        })
+        .collect();
+    seed.sort();
+    there.sort();
+    let listed = |nodes: &[(String, u32, u32, u32)]| {
+        let lines = nodes.iter().map(|(path, mode, uid, gid)| format!("{path} {mode:04o} {uid}:{gid}"));
+        lines.collect::<Vec<_>>().join(", ")
+    };
+    equal("what the state is made of is", listed(&there), listed(&seed))
+}
+
+fn inspect_partition(evidence: &Evidence<'_>) -> Verdict {
     let state = evidence.state.object()?;
     if !state.clean {
         return Err(Objection::differs("a clean file system", "errors, or a journal to replay"));
