@@ -64,6 +64,14 @@ device_of() {
     esac
 }
 
+# state_device: the block device that the state is on: its partition, or what a key opens of it.
+state_device() {
+    case $encryption in
+        none) readlink -f "/dev/disk/by-partuuid/$state_uuid" ;;
+        *) readlink -f /dev/mapper/state ;;
+    esac
+}
+
 # as USER GROUP COMMAND...
 as() {
     user=$1 group=$2
