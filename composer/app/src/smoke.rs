@@ -12,6 +12,7 @@ pub mod handover;
 pub mod junit;
 mod load;
 pub mod machine;
+pub mod power_cuts;
 pub mod protocol;
 pub mod session;
 #[cfg(test)]
@@ -292,6 +293,7 @@ pub fn smoke(subject: &Subject<'_>, bench: &Bench<'_>) -> Result<SmokeReport, Sm
         port: Some(Path::new(qemu::INSIDE).join("port")),
         strings: strings?,
         network: Network::None,
+        recording: None,
     };
     let mut session = Session::new(&nonce, &apply, SETTLE, bench.progress);
     let mut ended = Ok(());

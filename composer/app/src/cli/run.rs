@@ -68,6 +68,7 @@ pub fn run(arguments: &RunArguments, global: &Global, terminal: &Terminal) -> Re
         port: None,
         strings: vec![opened],
         network: Network::Forward(arguments.port),
+        recording: None,
     };
     terminal
         .complain(&format!("{why}; goni-http at http://127.0.0.1:{}; Ctrl-A X ends it\n", arguments.port));

@@ -6,7 +6,7 @@ use clap::Args;
 use goni_model::digest::ParseDigestError;
 use goni_model::name::Name;
 use goni_model::recipe::Swap;
-use goni_model::report::{Boot, SmokeReport};
+use goni_model::report::{Boot, PowerCutPart, SmokeReport};
 
 use crate::build::Built;
 use crate::cli::arguments::{Global, Report};
@@ -17,8 +17,14 @@ use crate::host::files;
 use crate::host::project::ProjectFiles;
 use crate::project::{self, Project};
 use crate::smoke::check::Check;
+use crate::smoke::power_cuts::load::GuestLoad;
+use crate::smoke::power_cuts::points::Point;
+use crate::smoke::power_cuts::{self, Wish};
 use crate::smoke::{self, Bench, Expectations, SmokeError, Subject, junit, text};
 use crate::workshop::Workshop;
+
+/// How the name of the writes ends that were kept.
+const WRITES: &str = "writes.log";
 
 /// Arguments of `smoke`.
 #[derive(Debug, Args)]
@@ -35,6 +41,14 @@ pub struct SmokeArguments {
     /// Go through the first boot alone: no reboot, no power cut
     #[arg(long)]
     pub first_boot: bool,
+    /// Cut the power after every write of a first boot and of a reboot instead, and boot the disks of
+    /// so many cuts of each
+    #[arg(long, value_name = "BOOTS", num_args = 0..=1, default_missing_value = "12")]
+    #[arg(conflicts_with_all = ["only", "list", "junit"])]
+    pub power_cuts: Option<u64>,
+    /// Make the disk of a cut again, from the writes that were kept where `--power-cuts` found faults
+    #[arg(long, value_name = "POINT", conflicts_with_all = ["power_cuts", "only", "list", "junit"])]
+    pub power_cut_at: Option<Point>,
     /// List the checks and boot nothing
     #[arg(long)]
     pub list: bool,
@@ -77,6 +91,9 @@ pub fn run(arguments: &SmokeArguments, global: &Global, terminal: &Terminal) -> 
     }
 
     let booted = booted(arguments.image.as_deref(), &arguments.build, global, terminal)?;
+    if let Some(point) = arguments.power_cut_at {
+        return remake(point, &project, global, &booted.image, terminal).map_err(during);
+    }
     let workshop = Workshop::open(global.choices())?;
     let console = console(&project, global, &booted.image)?;
     let expectations = expectations(&project, &booted)?;
@@ -99,6 +116,9 @@ pub fn run(arguments: &SmokeArguments, global: &Global, terminal: &Terminal) -> 
         interrupt: workshop.interrupt(),
         progress: terminal.progress(),
     };
+    if let Some(boots) = arguments.power_cuts {
+        return power_cuts(boots, arguments, &project, &subject, &bench, terminal).map_err(during);
+    }
     let report = smoke::smoke(&subject, &bench).map_err(|error| during(error.into()))?;
     show(&report, arguments, terminal)?;
     if report.passed() {
@@ -113,6 +133,60 @@ pub fn run(arguments: &SmokeArguments, global: &Global, terminal: &Terminal) -> 
         .chain(report.broken_off.clone())
         .collect();
     Err(during(Red { what: failed.join(", "), console }.into()))
+}
+
+/// The checks that say whether a disk whose power was cut boots to a healthy node.
+const HEALTHY: [&str; 2] = ["system-running", "goni-http"];
+
+/// Cuts the power after every write, and tells what came of it.
+fn power_cuts(
+    boots: u64,
+    arguments: &SmokeArguments,
+    project: &Project,
+    subject: &Subject<'_>,
+    bench: &Bench<'_>,
+    terminal: &Terminal,
+) -> Result<(), Failure> {
+    let load = GuestLoad::read(&ProjectFiles, &project.root)?;
+    let checks: Vec<&Check> =
+        subject.checks.iter().copied().filter(|check| HEALTHY.contains(&check.name.as_str())).collect();
+    let subject = Subject { checks, ..subject.clone() };
+    let kept = subject.console.with_extension("").with_extension(WRITES);
+    let wish = Wish { load: &load, boots, first_alone: arguments.first_boot, kept: &kept };
+    let report = power_cuts::power_cuts(&subject, &wish, bench)?;
+    match arguments.report {
+        Report::Text => terminal.show(power_cuts::text::write(&report))?,
+        Report::Json => {
+            let json = serde_json::to_string_pretty(&report).map_err(Unsaid::from)?;
+            terminal.show(format!("{json}\n"))?;
+        }
+    }
+    if report.passed() {
+        return Ok(());
+    }
+    let first = |part: &PowerCutPart| {
+        part.faults.first().map(|fault| format!("{} after {}: {}", part.name, fault.point, fault.what))
+    };
+    let what: Vec<String> = report.broken_off.clone().into_iter().chain(report.parts.iter().filter_map(first)).collect();
+    Err(Red { what: what.join("; "), console: subject.console.clone() }.into())
+}
+
+/// Makes the disk of a cut from the writes that were kept.
+fn remake(
+    point: Point,
+    project: &Project,
+    global: &Global,
+    image: &Path,
+    terminal: &Terminal,
+) -> Result<(), Failure> {
+    let console = console(project, global, image)?;
+    let log = console.with_extension("").with_extension(WRITES);
+    // A colon is no part of a file's name everywhere.
+    let name = point.to_string().replace(':', "-");
+    let disk = console.with_extension("").with_extension(format!("cut-{name}.raw"));
+    files::remove_tree(&disk)?;
+    power_cuts::remake(image, &log, point, &disk)?;
+    terminal.show(format!("{}\n", disk.display()))
 }
 
 /// What is booted, and what the build says of it.

@@ -5,6 +5,7 @@
 //! knows what the guest says; [`crate::smoke`] does.
 
 mod console;
+mod heard;
 pub mod probe;
 pub mod terminal;
 
@@ -27,6 +28,7 @@ use crate::host::toolbox::{Toolbox, ToolboxError};
 use crate::smoke::machine::{Accelerator, Machine, Network};
 
 pub use console::{ConsoleLog, MOST_CONSOLE_BYTES};
+pub use heard::Hearing;
 
 /// Where a run's directory is, as the machine sees it.
 pub const INSIDE: &str = "/machine";
@@ -122,6 +124,12 @@ impl RunDirectory {
     /// Keeps the directory, and says where its overlay is. The overlay names its image as `/image.raw`.
     pub fn keep(self) -> PathBuf {
         self.directory.keep().join("disk.qcow2")
+    }
+
+    /// Where a file of the run is, as this program sees it.
+    #[must_use]
+    pub fn path(&self, name: &str) -> PathBuf {
+        self.directory.path().join(name)
     }
 
     /// The overlay, as the machine sees it.

@@ -9,6 +9,7 @@ use goni_model::document::checker::{Checker, Text};
 use goni_model::document::fault::Fault;
 use goni_model::document::source::{FileId, Sources};
 use goni_model::document::{self, shape};
+use goni_model::size::SectorSize;
 use goni_model::target::Qemu;
 use schemars::JsonSchema;
 use serde::Deserialize;
@@ -113,6 +114,17 @@ pub enum Network {
     Forward(u16),
 }
 
+/// Where every write to the disk is recorded, and where the guest tells which are promised to it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Recording {
+    /// The write log: an empty file.
+    pub log: PathBuf,
+    /// The socket for the guest's load.
+    pub port: PathBuf,
+    /// What the guest's sectors are: so long are the log's.
+    pub sectors: SectorSize,
+}
+
 /// A machine with all it is given.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Machine {
@@ -134,10 +146,14 @@ pub struct Machine {
     pub strings: Vec<PathBuf>,
     /// Its network.
     pub network: Network,
+    /// Where its writes are recorded, if they are.
+    pub recording: Option<Recording>,
 }
 
 /// The name of the port that the guest's side finds in `/dev/virtio-ports`.
 pub const PORT: &str = "org.goni.smoke";
+/// The name of the port at which the guest's load tells what it has flushed.
+pub const LOAD_PORT: &str = "org.goni.load";
 
 impl Machine {
     /// The emulator's arguments.
@@ -165,7 +181,15 @@ impl Machine {
         add("-drive", firmware(1, "", &self.variables));
         // A flush of the guest reaches the overlay, which then outlives the emulator; that the host
         // flushes it to its own disk, nobody needs.
-        add("-drive", format!("if=none,id=disk,format=qcow2,cache=unsafe,file={}", escaped(&self.disk)));
+        match &self.recording {
+            None => {
+                let disk = escaped(&self.disk);
+                add("-drive", format!("if=none,id=disk,format=qcow2,cache=unsafe,file={disk}"));
+            }
+            Some(recording) => {
+                recording.nodes(&self.disk).into_iter().for_each(|node| add("-blockdev", node));
+            }
+        }
         add("-device", "virtio-blk-pci,drive=disk".into());
         add("-device", "virtio-rng-pci".into());
         match &self.console {
@@ -180,6 +204,10 @@ impl Machine {
             add("-chardev", format!("socket,id=port,path={}", escaped(path)));
             add("-device", format!("virtserialport,chardev=port,name={PORT}"));
         }
+        if let Some(recording) = &self.recording {
+            add("-chardev", format!("socket,id=load,path={}", escaped(&recording.port)));
+            add("-device", format!("virtserialport,chardev=load,name={LOAD_PORT}"));
+        }
         for path in &self.strings {
             add("-smbios", format!("type=11,path={}", escaped(path)));
         }
@@ -191,6 +219,25 @@ impl Machine {
         }
         arguments.retain(|argument| !argument.is_empty());
         arguments
+    }
+}
+
+impl Recording {
+    /// The nodes between the disk's file and its device, from below. The uppermost alone lets the guest
+    /// flush, which it records; below that nothing reaches the host's disk, as without a recording.
+    /// Its superblock is always up to date: its count tells how far the guest was when it said something.
+    fn nodes(&self, disk: &Path) -> [String; 4] {
+        let below = "cache.no-flush=on,discard=unmap";
+        [
+            format!("driver=file,node-name=overlay-file,{below},filename={}", escaped(disk)),
+            format!("driver=qcow2,node-name=overlay,{below},file=overlay-file"),
+            format!("driver=file,node-name=log,cache.no-flush=on,filename={}", escaped(&self.log)),
+            format!(
+                "driver=blklogwrites,node-name=disk,discard=unmap,file=overlay,log=log,\
+                 log-sector-size={},log-super-update-interval=1",
+                self.sectors.get()
+            ),
+        ]
     }
 }
 
@@ -227,6 +274,7 @@ mod tests {
             port: Some("/machine/port".into()),
             strings: vec!["/machine/0".into()],
             network: Network::None,
+            recording: None,
         }
     }
 
@@ -267,6 +315,28 @@ mod tests {
             ["-serial", "mon:stdio", "-nic", "user,model=virtio-net-pci,hostfwd=tcp:127.0.0.1:7000-:7000"]
         );
         assert!(!arguments.iter().any(|argument| argument.contains(PORT)));
+    }
+
+    #[test]
+    fn a_recorded_machine_writes_to_its_disk_through_the_log() {
+        let recording =
+            Recording { log: "/machine/log".into(), port: "/machine/load".into(), sectors: SectorSize::B512 };
+        let plain = machine().arguments();
+        let arguments = Machine { recording: Some(recording), ..machine() }.arguments();
+        let more: Vec<&str> =
+            arguments.iter().filter(|argument| !plain.contains(argument)).map(String::as_str).collect();
+        let expected = "-blockdev
+driver=file,node-name=overlay-file,cache.no-flush=on,discard=unmap,filename=/machine/a,,b.qcow2
+-blockdev
+driver=qcow2,node-name=overlay,cache.no-flush=on,discard=unmap,file=overlay-file
+-blockdev
+driver=file,node-name=log,cache.no-flush=on,filename=/machine/log
+-blockdev
+driver=blklogwrites,node-name=disk,discard=unmap,file=overlay,log=log,log-sector-size=512,log-super-update-interval=1
+socket,id=load,path=/machine/load
+virtserialport,chardev=load,name=org.goni.load";
+        assert_eq!(more.join("\n"), expected);
+        assert!(!arguments.iter().any(|argument| argument.contains("cache=unsafe")), "{arguments:?}");
     }
 
     #[test]

@@ -1,12 +1,13 @@
 //! Copies of disks and of parts of them, without their holes.
 
 use std::fs::File;
-use std::io::{self, Read as _, Seek as _, SeekFrom, Write as _};
+use std::io::{self, Seek as _, SeekFrom, Write as _};
 use std::ops::Range;
 use std::path::Path;
 
 use goni_model::size::ByteCount;
-use rustix::fs::FallocateFlags;
+use rustix::fs::{FallocateFlags, SeekFrom as Extent};
+use rustix::io::Errno;
 
 use super::DiskFile;
 
@@ -27,20 +28,43 @@ impl DiskFile {
     /// The path is taken, or what copying raises.
     pub fn copy_part(&self, part: Range<u64>, path: &Path) -> io::Result<Self> {
         let copy = Self::create(path, ByteCount::new(part.end.saturating_sub(part.start)))?;
-        for extent in self.extents_in(part.clone())? {
+        self.copy_extents(part.clone(), &copy, part.start)?;
+        Ok(copy)
+    }
+
+    /// Copies a part to the same place of another disk that has only zeros there.
+    ///
+    /// # Errors
+    /// What copying raises.
+    pub fn copy_into(&self, part: Range<u64>, other: &Self) -> io::Result<()> {
+        self.copy_extents(part, other, 0)
+    }
+
+    fn copy_extents(&self, part: Range<u64>, to: &Self, shift: u64) -> io::Result<()> {
+        for extent in self.extents_in(part)? {
             let size = ByteCount::new(extent.end - extent.start);
-            let mut from = self.window(ByteCount::new(extent.start), size).take(size.get());
-            let mut to = copy.window(ByteCount::new(extent.start - part.start), size);
+            let mut from = self.window(ByteCount::new(extent.start), size);
+            let mut to = to.window(ByteCount::new(extent.start - shift), size);
             io::copy(&mut from, &mut to)?;
         }
-        Ok(copy)
+        Ok(())
     }
 
     /// Where a part of the file has bytes.
     fn extents_in(&self, part: Range<u64>) -> io::Result<Vec<Range<u64>>> {
-        let cut = |extent: Range<u64>| extent.start.max(part.start)..extent.end.min(part.end);
-        let extents = self.extents()?.into_iter().map(cut);
-        Ok(extents.filter(|extent| extent.start < extent.end).collect())
+        let end = part.end.min(self.size()?.get());
+        let mut extents = Vec::new();
+        let mut position = part.start;
+        while position < end {
+            let start = match rustix::fs::seek(&self.file, Extent::Data(position)) {
+                Ok(start) if start < end => start,
+                Ok(_) | Err(Errno::NXIO) => break,
+                Err(error) => return Err(error.into()),
+            };
+            position = rustix::fs::seek(&self.file, Extent::Hole(start))?.min(end);
+            extents.push(start..position);
+        }
+        Ok(extents)
     }
 
     /// Writes bytes at a place.
@@ -69,6 +93,8 @@ impl DiskFile {
 
 #[cfg(test)]
 mod tests {
+    use std::io::Read as _;
+
     use super::*;
 
     #[test]
@@ -89,6 +115,18 @@ mod tests {
         let mut window = copy.window(ByteCount::from_mib(1), ByteCount::from_mib(1));
         window.read_exact(&mut bytes).unwrap();
         assert_eq!((bytes[0], copy.size().unwrap()), (0, ByteCount::from_mib(10)));
+    }
+
+    #[test]
+    fn a_part_is_copied_to_the_same_place() {
+        let directory = tempfile::tempdir().unwrap();
+        let create = |name: &str| DiskFile::create(&directory.path().join(name), ByteCount::from_mib(2)).unwrap();
+        let (from, to) = (create("from"), create("to"));
+        from.write_all_at(0, &[7; 2 << 20]).unwrap();
+        from.copy_into(4096..8192, &to).unwrap();
+        let mut bytes = vec![1; 3 * 4096];
+        to.whole().unwrap().read_exact(&mut bytes).unwrap();
+        assert_eq!([0, 4095, 4096, 8191, 8192].map(|place: usize| bytes[place]), [0, 0, 7, 7, 0]);
     }
 
     #[test]
