@@ -184,7 +184,6 @@ fn remake(
     // A colon is no part of a file's name everywhere.
     let name = point.to_string().replace(':', "-");
     let disk = console.with_extension("").with_extension(format!("cut-{name}.raw"));
-    files::remove_tree(&disk)?;
     power_cuts::remake(image, &log, point, &disk)?;
     terminal.show(format!("{}\n", disk.display()))
 }

@@ -171,7 +171,7 @@ pub fn power_cuts(
     Ok(report)
 }
 
-/// Makes the disk of a cut from an image and the log that was kept, under a name that is not taken.
+/// Makes the disk of a cut from an image and the log that was kept, in the place of an earlier one.
 ///
 /// # Errors
 /// There is no such log or cut, or the disk cannot be written.
@@ -182,9 +182,12 @@ pub fn remake(image: &Path, log: &Path, point: Point, path: &Path) -> Result<(),
     if point.at > entries {
         return Err(PowerCutError::NoCut { point, entries });
     }
-    let writing = |source| FileError::io("writing", path)(source);
-    let mut replica = Replica::begin(&tape, path).map_err(writing)?;
-    Ok(replica.cut(point).map_err(writing)?)
+    let scratch = Scratch::create(files::parent(path), "cut")?;
+    let disk = scratch.path().join("disk.raw");
+    let writing = |source| FileError::io("writing", &disk)(source);
+    let mut replica = Replica::begin(&tape, &disk).map_err(writing)?;
+    replica.cut(point).map_err(writing)?;
+    Ok(files::rename(&disk, path)?)
 }
 
 /// What the disks of an image are judged against, but for promises; and the image.
@@ -436,8 +439,7 @@ impl Stretch<'_> {
             self.tape.apply(&self.tape.index.entries[to_usize(number)], &disk).map_err(writing)?;
         }
         batch.take(loss, &disk, touched)?;
-        drop(disk);
-        Ok(files::remove_tree(&path)?)
+        Ok(disk.remove().map_err(writing)?)
     }
 }
 

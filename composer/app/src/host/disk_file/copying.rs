@@ -77,6 +77,14 @@ impl DiskFile {
         whole.write_all(bytes)
     }
 
+    /// Removes it.
+    ///
+    /// # Errors
+    /// What removing raises.
+    pub fn remove(self) -> io::Result<()> {
+        std::fs::remove_file(&self.path)
+    }
+
     /// Makes a part read as zeros, and take no space.
     ///
     /// # Errors
