@@ -197,6 +197,7 @@ fn finding(name: &str, verdict: Verdict, watch: &Stopwatch) -> Finding {
     };
     Finding {
         check: name.parse().expect("names of checks are names"),
+        scenario: None,
         boot: None,
         outcome,
         milliseconds: watch.milliseconds(),

@@ -12,6 +12,7 @@ pub mod name;
 pub mod number;
 pub mod overlay;
 pub mod plan;
+pub mod port;
 pub mod recipe;
 pub mod report;
 pub mod size;

@@ -17,6 +17,7 @@ use crate::document::source::{FileId, Sources};
 use crate::document::{self, shape};
 use crate::name::{ImagePath, Mode, Name, PackageName, UnitName, UserName};
 use crate::overlay::doc::OverlayDoc;
+use crate::port::Port;
 
 /// An overlay as meant.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -37,6 +38,10 @@ pub struct Overlay {
     pub links: Vec<Link>,
     /// Units, as presets.
     pub units: Units,
+    /// Paths below `/var` whose loss at a reboot is meant, with all below them, sorted.
+    pub volatile: Vec<ImagePath>,
+    /// Sockets that its units listen at, sorted.
+    pub listens: Vec<Port>,
 }
 
 /// How one path of the tree differs from the rule.

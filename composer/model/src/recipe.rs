@@ -26,9 +26,10 @@ use crate::name::{
     Fingerprint, ImagePath, KernelWord, Name, PackageName, PackagePattern, ProjectPath, SuiteName, Url,
     Version,
 };
+use crate::port::Port;
 use crate::recipe::doc::RecipeDoc;
 use crate::recipe::origin::{Effective, Origin, Origins};
-use crate::size::ByteCount;
+use crate::size::{ByteCount, SectorSize};
 
 /// The version of the format this program reads.
 pub const SCHEMA: i64 = 1;
@@ -132,6 +133,12 @@ pub struct Recipe {
     pub state: State,
     /// The kernel.
     pub kernel: Kernel,
+    /// What the network reaches.
+    pub network: Network,
+    /// What the goni service may use.
+    pub service: Service,
+    /// Hardening that costs something, and is therefore asked for.
+    pub hardening: Hardening,
     /// What is written.
     pub output: Output,
 }
@@ -278,20 +285,37 @@ pub enum Compression {
 }
 
 /// The partition that keeps what must outlive an update.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct State {
-    /// Its size.
+    /// Its size when built.
     pub size: ByteCount,
     /// How it is encrypted.
     pub encryption: StateEncryption,
+    /// Directories that are kept on it beside goni's own, sorted.
+    pub persist: Vec<ImagePath>,
 }
 
 /// How the state partition is encrypted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
-#[serde(rename_all = "lowercase")]
+#[serde(rename_all = "kebab-case")]
 pub enum StateEncryption {
     /// Not at all.
     None,
+    /// LUKS2, made on the device at its first boot, with a key that its TPM holds.
+    Tpm2 {
+        /// What a device without a TPM does.
+        without_tpm: WithoutTpm,
+    },
+}
+
+/// What a device does whose recipe wants a TPM that is not there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum WithoutTpm {
+    /// It says why and stops before it writes anything.
+    Stop,
+    /// It keeps its state in plaintext.
+    Plaintext,
 }
 
 /// Swap space. There is no plaintext kind.
@@ -312,6 +336,97 @@ pub enum Swap {
 pub struct Kernel {
     /// Words added to the command line, behind the target's.
     pub command_line: Vec<KernelWord>,
+    /// How devices are kept to the memory they were given.
+    pub iommu: Iommu,
+}
+
+/// How an IOMMU, where there is one, fences the memory that devices reach.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Iommu {
+    /// Unmapped memory is closed to a device within milliseconds, in batches.
+    Lazy,
+    /// Unmapped memory is closed to a device at once; costs throughput.
+    Strict,
+    /// Devices of the kernel reach all memory; nothing is fenced.
+    Passthrough,
+}
+
+impl Iommu {
+    /// Its word in recipes.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Lazy => "lazy",
+            Self::Strict => "strict",
+            Self::Passthrough => "passthrough",
+        }
+    }
+}
+
+/// What the network reaches. Everything else that comes in is dropped.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Network {
+    /// Ports that are open to everybody, sorted.
+    pub open: Vec<Port>,
+}
+
+/// What the goni service may use.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+pub struct Service {
+    /// How much memory it may lock.
+    pub lock_memory: LockMemory,
+}
+
+/// How much memory may be locked: kept from swap by who uses it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum LockMemory {
+    /// All there is.
+    Unlimited,
+    /// So much.
+    Most(ByteCount),
+}
+
+/// Hardening that costs something, and is therefore asked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+#[expect(clippy::struct_excessive_bools, reason = "each is a switch of its own, in recipes, too")]
+pub struct Hardening {
+    /// Memory is wiped when it is freed, not only before it is used again.
+    pub init_on_free: bool,
+    /// One thread per core: no neighbour to listen to.
+    pub no_smt: bool,
+    /// Only signed kernel modules are loaded: none that is built on the device.
+    pub signed_modules: bool,
+    /// No user namespaces.
+    pub no_user_namespaces: bool,
+    /// What root may not do to the kernel.
+    pub lockdown: Lockdown,
+}
+
+/// What root may not do to the kernel. Source: kernel_lockdown(7).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Lockdown {
+    /// Anything is allowed.
+    None,
+    /// It may not be changed while it runs.
+    Integrity,
+    /// Nor may what it holds be read.
+    Confidentiality,
+}
+
+impl Lockdown {
+    /// Its word in recipes and on the kernel's command line.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::None => "none",
+            Self::Integrity => "integrity",
+            Self::Confidentiality => "confidentiality",
+        }
+    }
 }
 
 /// What is written.
@@ -319,6 +434,8 @@ pub struct Kernel {
 pub struct Output {
     /// Formats, sorted, at least one.
     pub formats: Vec<OutputFormat>,
+    /// Sector sizes of the disks it is for, sorted, at least one: an image for each.
+    pub sector_sizes: Vec<SectorSize>,
     /// How clusters of a qcow2 file are packed.
     pub qcow2_compression: Qcow2Compression,
 }

@@ -70,6 +70,8 @@ pub fn plan(project: &Project, lock: &Lock, inputs: &[Input], code: &str) -> Res
         &recipe.version,
         &recipe.root,
         &recipe.kernel,
+        &recipe.state,
+        (&recipe.network, &recipe.service, &recipe.hardening),
         target,
         &layout,
     ))?;

@@ -1,12 +1,14 @@
 //! `smoke`: boots what it built, and checks it from inside.
 
+mod power_cuts;
+
 use std::path::{Path, PathBuf};
 
 use clap::Args;
 use goni_model::digest::ParseDigestError;
 use goni_model::name::Name;
-use goni_model::recipe::Swap;
-use goni_model::report::{Boot, PowerCutPart, SmokeReport};
+use goni_model::report::SmokeReport;
+use goni_model::size::SectorSize;
 
 use crate::build::Built;
 use crate::cli::arguments::{Global, Report};
@@ -16,15 +18,12 @@ use crate::failure::{Class, Classify, Failure};
 use crate::host::files;
 use crate::host::project::ProjectFiles;
 use crate::project::{self, Project};
-use crate::smoke::check::Check;
-use crate::smoke::power_cuts::load::GuestLoad;
+use crate::smoke::expectations::{Expectations, Promises};
+use crate::smoke::feature::Feature;
 use crate::smoke::power_cuts::points::Point;
-use crate::smoke::power_cuts::{self, Wish};
-use crate::smoke::{self, Bench, Expectations, SmokeError, Subject, junit, text};
+use crate::smoke::select::{Trial, Unknown, Until, Wish, known_boot, select};
+use crate::smoke::{self, Bench, SmokeError, Subject, junit, text};
 use crate::workshop::Workshop;
-
-/// How the name of the writes ends that were kept.
-const WRITES: &str = "writes.log";
 
 /// Arguments of `smoke`.
 #[derive(Debug, Args)]
@@ -35,21 +34,30 @@ pub struct SmokeArguments {
     /// Boot this raw image of the recipe, and build nothing
     #[arg(long, value_name = "FILE")]
     pub image: Option<PathBuf>,
-    /// Run this check alone; may be given several times
+    /// Go through every scenario, not only those that are the default
+    #[arg(long, conflicts_with_all = ["scenario", "only"])]
+    pub all: bool,
+    /// Go through this scenario alone; may be given several times
+    #[arg(long, value_name = "SCENARIO", conflicts_with = "only")]
+    pub scenario: Vec<Name>,
+    /// Run this check alone, in as many boots of its scenario as it needs; may be given several times
     #[arg(long, value_name = "CHECK")]
     pub only: Vec<Name>,
-    /// Go through the first boot alone: no reboot, no power cut
+    /// Go through the first boot of each scenario alone
     #[arg(long)]
     pub first_boot: bool,
-    /// Cut the power after every write of a first boot and of a reboot instead, and boot the disks of
-    /// so many cuts of each
+    /// Go through each scenario up to this boot, where it has one
+    #[arg(long, value_name = "BOOT", conflicts_with = "first_boot")]
+    pub until: Option<Name>,
+    /// Instead, cut the power after every write of a first boot and of a reboot under load, and boot
+    /// the disks of so many cuts of each; 0: judge their file systems alone
     #[arg(long, value_name = "BOOTS", num_args = 0..=1, default_missing_value = "12")]
-    #[arg(conflicts_with_all = ["only", "list", "junit"])]
+    #[arg(conflicts_with_all = ["all", "scenario", "only", "list", "junit"])]
     pub power_cuts: Option<u64>,
-    /// Make the disk of a cut again, from the writes that were kept where `--power-cuts` found faults
-    #[arg(long, value_name = "POINT", conflicts_with_all = ["power_cuts", "only", "list", "junit"])]
+    /// Make the disk of a cut again, from the writes that `--power-cuts` kept
+    #[arg(long, value_name = "POINT", conflicts_with_all = ["power_cuts", "all", "scenario", "only", "list"])]
     pub power_cut_at: Option<Point>,
-    /// List the checks and boot nothing
+    /// List scenarios and checks, and boot nothing
     #[arg(long)]
     pub list: bool,
     /// Write the outcomes as JUnit XML
@@ -60,12 +68,31 @@ pub struct SmokeArguments {
     pub report: Report,
 }
 
+impl SmokeArguments {
+    fn wish(&self) -> Wish<'_> {
+        match (&self.scenario[..], &self.only[..]) {
+            ([], []) if self.all || self.list => Wish::All,
+            ([], []) => Wish::Default,
+            (scenarios, []) => Wish::Scenarios(scenarios),
+            (_, checks) => Wish::Checks(checks),
+        }
+    }
+
+    fn until(&self, trials: &[Trial<'_>]) -> Result<Until<'_>, Unknown> {
+        match &self.until {
+            Some(boot) => known_boot(trials, boot).map(|()| Until::Boot(boot)),
+            None if self.first_boot => Ok(Until::First),
+            None => Ok(Until::Whole),
+        }
+    }
+}
+
 /// Checks failed.
 #[derive(Debug, thiserror::Error)]
-#[error("{what}; console: `{}`", console.display())]
+#[error("{what}; console: `{consoles}`")]
 struct Red {
     what: String,
-    console: PathBuf,
+    consoles: String,
 }
 
 impl Classify for Red {
@@ -85,29 +112,32 @@ pub fn run(arguments: &SmokeArguments, global: &Global, terminal: &Terminal) -> 
     let no_machine = || SmokeError::NoMachine(project.target.name.clone());
     let qemu = project.target.qemu.as_ref().ok_or_else(no_machine).map_err(|e| during(e.into()))?;
     let folder = smoke::load(&ProjectFiles, &project.root, qemu.firmware).map_err(|e| during(e.into()))?;
-    let checks = smoke::select(&folder.checks, &arguments.only).map_err(|e| during(e.into()))?;
+    let trials = select(&folder.scenarios, &folder.checks, arguments.wish()).map_err(|e| during(e.into()))?;
+    let until = arguments.until(&trials).map_err(|e| during(e.into()))?;
     if arguments.list {
-        return terminal.show(list(&checks));
+        return terminal.show(list(&trials));
     }
 
     let booted = booted(arguments.image.as_deref(), &arguments.build, global, terminal)?;
     if let Some(point) = arguments.power_cut_at {
-        return remake(point, &project, global, &booted.image, terminal).map_err(during);
+        let (scenarios, image) = (&folder.scenarios, &booted.image);
+        return power_cuts::remake(point, scenarios, image, &project, global, terminal).map_err(during);
     }
     let workshop = Workshop::open(global.choices())?;
-    let console = console(&project, global, &booted.image)?;
+    let consoles = global.out.clone().unwrap_or_else(|| project.root.join("out"));
+    files::create_directories(&consoles)?;
     let expectations = expectations(&project, &booted)?;
     let toolbox = workshop.toolbox(terminal.progress())?;
     let subject = Subject {
-        image: &booted.image,
+        images: vec![(SectorSize::B512, booted.image.clone())],
         expectations: &expectations,
         arch: project.target.arch,
         qemu,
         board: &folder.board,
         guest: &folder.guest,
-        checks,
-        last: if arguments.first_boot { Boot::First } else { Boot::AfterPowerCut },
-        console: console.clone(),
+        trials,
+        until,
+        consoles,
     };
     let bench = Bench {
         cache: workshop.cache(),
@@ -117,75 +147,22 @@ pub fn run(arguments: &SmokeArguments, global: &Global, terminal: &Terminal) -> 
         progress: terminal.progress(),
     };
     if let Some(boots) = arguments.power_cuts {
-        return power_cuts(boots, arguments, &project, &subject, &bench, terminal).map_err(during);
+        let subject = Subject { trials: power_cuts::healthy(&folder)?, ..subject };
+        let cut = power_cuts::cut(boots, arguments.report, &folder, &project, &subject, &bench, terminal);
+        return cut.map_err(during);
     }
     let report = smoke::smoke(&subject, &bench).map_err(|error| during(error.into()))?;
     show(&report, arguments, terminal)?;
     if report.passed() {
         return Ok(());
     }
-    let failed: Vec<String> = report
-        .failures()
-        .map(|finding| match finding.boot {
-            Some(boot) => format!("{} ({})", finding.check, boot.name()),
-            None => finding.check.to_string(),
-        })
-        .chain(report.broken_off.clone())
-        .collect();
-    Err(during(Red { what: failed.join(", "), console }.into()))
-}
-
-/// The checks that say whether a disk whose power was cut boots to a healthy node.
-const HEALTHY: [&str; 2] = ["system-running", "goni-http"];
-
-/// Cuts the power after every write, and tells what came of it.
-fn power_cuts(
-    boots: u64,
-    arguments: &SmokeArguments,
-    project: &Project,
-    subject: &Subject<'_>,
-    bench: &Bench<'_>,
-    terminal: &Terminal,
-) -> Result<(), Failure> {
-    let load = GuestLoad::read(&ProjectFiles, &project.root)?;
-    let checks: Vec<&Check> =
-        subject.checks.iter().copied().filter(|check| HEALTHY.contains(&check.name.as_str())).collect();
-    let subject = Subject { checks, ..subject.clone() };
-    let kept = subject.console.with_extension("").with_extension(WRITES);
-    let wish = Wish { load: &load, boots, first_alone: arguments.first_boot, kept: &kept };
-    let report = power_cuts::power_cuts(&subject, &wish, bench)?;
-    match arguments.report {
-        Report::Text => terminal.show(power_cuts::text::write(&report))?,
-        Report::Json => {
-            let json = serde_json::to_string_pretty(&report).map_err(Unsaid::from)?;
-            terminal.show(format!("{json}\n"))?;
-        }
-    }
-    if report.passed() {
-        return Ok(());
-    }
-    let first = |part: &PowerCutPart| {
-        part.faults.first().map(|fault| format!("{} after {}: {}", part.name, fault.point, fault.what))
-    };
-    let what: Vec<String> = report.broken_off.clone().into_iter().chain(report.parts.iter().filter_map(first)).collect();
-    Err(Red { what: what.join("; "), console: subject.console.clone() }.into())
-}
-
-/// Makes the disk of a cut from the writes that were kept.
-fn remake(
-    point: Point,
-    project: &Project,
-    global: &Global,
-    image: &Path,
-    terminal: &Terminal,
-) -> Result<(), Failure> {
-    let console = console(project, global, image)?;
-    let log = console.with_extension("").with_extension(WRITES);
-    // A colon is no part of a file's name everywhere.
-    let name = point.to_string().replace(':', "-");
-    let disk = console.with_extension("").with_extension(format!("cut-{name}.raw"));
-    power_cuts::remake(image, &log, point, &disk)?;
-    terminal.show(format!("{}\n", disk.display()))
+    let failed = report.failures().map(|finding| format!("{} ({})", finding.check, text::place(finding)));
+    let broken_off = report.broken_off().map(|(scenario, why)| format!("{}: {why}", scenario.scenario));
+    let what: Vec<String> = failed.chain(broken_off).collect();
+    let consoles = report.scenarios.iter().filter(|scenario| scenario.console_end.is_some());
+    let consoles: Vec<String> =
+        consoles.map(|scenario| subject.console(&scenario.scenario).display().to_string()).collect();
+    Err(during(Red { what: what.join(", "), consoles: consoles.join("`, `") }.into()))
 }
 
 /// What is booted, and what the build says of it.
@@ -212,23 +189,13 @@ pub(super) fn booted(
 
 /// What is true of the image: of one just built what the build says, of another what its table says.
 fn expectations(project: &Project, booted: &Booted) -> Result<Expectations, Failure> {
-    let goni_http = project.recipe.payloads.keys().any(|name| name.as_str() == "goni-http");
-    let mut expectations = Expectations::of_image(&booted.image, project.target.arch, goni_http)?;
+    let mut expectations = Expectations::of_image(&booted.image, Promises::of(project))?;
     if let Some(built) = &booted.built {
         let root_hash = built.root_hash.as_deref().map(str::parse).transpose();
         expectations.root_hash = root_hash.map_err(|error| Unsaid::RootHash { error })?;
         expectations.state = Some(built.state_uuid);
     }
-    expectations.swap = !matches!(project.recipe.swap, Swap::None);
     Ok(expectations)
-}
-
-/// Where the console is kept: beside where images are put.
-fn console(project: &Project, global: &Global, image: &Path) -> Result<PathBuf, Failure> {
-    let out = global.out.clone().unwrap_or_else(|| project.root.join("out"));
-    files::create_directories(&out)?;
-    let stem = image.file_stem().unwrap_or_default().to_string_lossy();
-    Ok(out.join(format!("{stem}.console.log")))
 }
 
 fn show(report: &SmokeReport, arguments: &SmokeArguments, terminal: &Terminal) -> Result<(), Failure> {
@@ -262,20 +229,28 @@ impl Classify for Unsaid {
     }
 }
 
-fn list(checks: &[&Check]) -> String {
+/// Scenarios, each with its boots and its checks.
+fn list(trials: &[Trial<'_>]) -> String {
     let mut text = String::new();
-    for check in checks {
-        let boots: Vec<&str> = check.boots.iter().map(|boot| boot.name()).collect();
-        text.push_str(&format!(
-            "{:<20} {}\n{:<20}   {}\n",
-            check.name.as_str(),
-            check.summary,
-            "",
-            boots.join(", ")
-        ));
-        for mutation in &check.mutations {
-            text.push_str(&format!("{:<20}   red on {}: {}\n", "", mutation.name, mutation.summary));
+    for Trial { scenario, checks } in trials {
+        let word = if scenario.default { ", by default" } else { "" };
+        let boots: Vec<&str> = scenario.boots.iter().map(|boot| boot.name.as_str()).collect();
+        text.push_str(&format!("scenario {}{word}: {}\n", scenario.name, scenario.summary));
+        text.push_str(&format!("  boots {}{}\n", boots.join(", "), needs(&scenario.needs)));
+        for check in checks {
+            let boots: Vec<&str> = check.boots.iter().map(Name::as_str).collect();
+            let host: String = check.host.iter().map(|a| format!("; the host: {}", a.name())).collect();
+            text.push_str(&format!("  {:<22} {}\n", check.name.as_str(), check.summary));
+            text.push_str(&format!("{:<24}   {}{host}{}\n", "", boots.join(", "), needs(&check.needs)));
+            for mutation in &check.mutations {
+                text.push_str(&format!("{:<24}   red on {}: {}\n", "", mutation.name, mutation.summary));
+            }
         }
     }
     text
+}
+
+fn needs(needs: &[Feature]) -> String {
+    let names: Vec<&str> = needs.iter().map(|need| need.name()).collect();
+    if names.is_empty() { String::new() } else { format!("; needs {}", names.join(", ")) }
 }

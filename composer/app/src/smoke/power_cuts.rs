@@ -17,8 +17,8 @@ use std::path::Path;
 use goni_disk::gpt::{self, GptError};
 use goni_disk::write_log::{self, Action, WriteLogError};
 use goni_model::number::{to_u64, to_usize};
-use goni_model::report::{Boot, Finding, PowerCutFault, PowerCutPart, PowerCutReport, SmokeReport};
-use goni_model::size::{ByteCount, SectorSize};
+use goni_model::report::{Finding, Outcome, PowerCutFault, PowerCutPart, PowerCutReport};
+use goni_model::size::ByteCount;
 use rayon::prelude::*;
 
 use crate::failure::{Class, Classify};
@@ -35,10 +35,14 @@ use crate::smoke::power_cuts::load::GuestLoad;
 use crate::smoke::power_cuts::points::Point;
 use crate::smoke::power_cuts::record::{Part, Recorded};
 use crate::smoke::power_cuts::replay::{Replica, Tape};
+use crate::smoke::scenario::Scenario;
+use crate::smoke::select::Until;
 use crate::smoke::{Bench, SmokeError, Subject};
 
 /// The name of this stage where progress is told.
 const STAGE: &str = "power cuts";
+/// How the name of a disk ends that is booted after a cut.
+const CUT: &str = "cut.raw";
 /// How many copies are judged in one sandbox.
 const BATCH: usize = 16;
 /// Magic of ext4, and where it is. Source: Linux, Documentation/filesystems/ext4/super.rst.
@@ -47,12 +51,12 @@ const EXT4_MAGIC: (u64, [u8; 2]) = (1024 + 0x38, [0x53, 0xEF]);
 /// What to cut.
 #[derive(Debug, Clone, Copy)]
 pub struct Wish<'a> {
+    /// The boots that are recorded: those of the scenario's first machine.
+    pub scenario: &'a Scenario,
     /// The guest's load.
     pub load: &'a GuestLoad,
-    /// How many disks of each part are booted.
+    /// How many disks of each part are booted, to run what the subject has to run.
     pub boots: u64,
-    /// Whether the first boot is all there is.
-    pub first_alone: bool,
     /// Where the log is kept if something is wrong.
     pub kept: &'a Path,
 }
@@ -141,19 +145,20 @@ pub fn power_cuts(
     // The nonce is in no file that could be replayed without this run; its beginning is a fair lot.
     let seed = u64::from(nonce.get(..6).and_then(|text| u32::from_str_radix(text, 16).ok()).unwrap_or(0));
     let (law, image) = law(subject)?;
+    let size = record::disk_size(wish.scenario);
     bench.progress.begin(STAGE, None, Unit::Steps);
-    let recorded = record::record(subject, wish.load, &nonce, wish.first_alone, bench)?;
+    let recorded = record::record(subject, wish.scenario, wish.load, &nonce, bench)?;
     let trial = Trial { subject, wish, bench, recorded: &recorded, seed };
     let mut parts = Vec::new();
     if recorded.broken_off.is_none() {
-        let tape = tape(image, &recorded.log())?;
+        let tape = tape(image, size, &recorded.log())?;
         let law = Law { ledger: &recorded.ledger, ..law };
         for part in &recorded.parts {
             parts.push(trial.part(part, &tape, &law)?);
         }
     }
     let mut report = PowerCutReport {
-        image: subject.image.file_name().unwrap_or_default().to_string_lossy().into_owned(),
+        image: subject.name(),
         accelerator: recorded.accelerator.clone(),
         seed,
         parts,
@@ -167,7 +172,9 @@ pub fn power_cuts(
     }
     report.milliseconds = watch.milliseconds();
     let faults: usize = report.parts.iter().map(|part| part.faults.len()).sum();
-    bench.progress.end(STAGE, &format!("{} cuts, {faults} faults", report.parts.iter().map(|p| p.cuts).sum::<u64>()));
+    bench
+        .progress
+        .end(STAGE, &format!("{} cuts, {faults} faults", report.parts.iter().map(|p| p.cuts).sum::<u64>()));
     Ok(report)
 }
 
@@ -175,9 +182,15 @@ pub fn power_cuts(
 ///
 /// # Errors
 /// There is no such log or cut, or the disk cannot be written.
-pub fn remake(image: &Path, log: &Path, point: Point, path: &Path) -> Result<(), PowerCutError> {
+pub fn remake(
+    image: &Path,
+    scenario: &Scenario,
+    log: &Path,
+    point: Point,
+    path: &Path,
+) -> Result<(), PowerCutError> {
     let image = DiskFile::open(image).map_err(FileError::io("opening", image))?;
-    let tape = tape(image, log)?;
+    let tape = tape(image, record::disk_size(scenario), log)?;
     let entries = to_u64(tape.index.entries.len());
     if point.at > entries {
         return Err(PowerCutError::NoCut { point, entries });
@@ -192,10 +205,10 @@ pub fn remake(image: &Path, log: &Path, point: Point, path: &Path) -> Result<(),
 
 /// What the disks of an image are judged against, but for promises; and the image.
 fn law<'l>(subject: &Subject<'_>) -> Result<(Law<'l>, DiskFile), PowerCutError> {
-    let reading = |source| FileError::io("reading", subject.image)(source);
-    let image = DiskFile::open(subject.image).map_err(reading)?;
+    let (sectors, path) = subject.image(None).ok_or(SmokeError::NoImage)?;
+    let reading = |source| FileError::io("reading", path)(source);
+    let image = DiskFile::open(path).map_err(reading)?;
     let size = image.size().map_err(reading)?;
-    let sectors = SectorSize::B512;
     let table = gpt::read(&mut image.whole().map_err(reading)?, size, sectors)?;
     let unfit = |what: &str| PowerCutError::Unfit(what.to_owned());
     let places = Places::of(&table, subject.arch)
@@ -206,15 +219,18 @@ fn law<'l>(subject: &Subject<'_>) -> Result<(Law<'l>, DiskFile), PowerCutError> 
     let mut window = image.window(ByteCount::new(places.state.start + place), ByteCount::new(2));
     std::io::Read::read_exact(&mut window, &mut found).map_err(reading)?;
     if found != magic {
-        return Err(unfit("the state is not ext4 from the start, so its files cannot be judged from outside"));
+        return Err(unfit(
+            "the state is not ext4 from the start, so its files cannot be judged from outside",
+        ));
     }
     let window = image.window(ByteCount::new(places.esp.start), length(&places.esp));
     let files = Files::of(window).map_err(PowerCutError::Unfit)?;
     Ok((Law { table, files, ledger: const { &load::Ledger::EMPTY }, arch: subject.arch, sectors }, image))
 }
 
-fn tape(image: DiskFile, log: &Path) -> Result<Tape, PowerCutError> {
+fn tape(image: DiskFile, wanted: Option<ByteCount>, log: &Path) -> Result<Tape, PowerCutError> {
     let size = image.size().map_err(FileError::io("reading", image.path()))?;
+    let size = wanted.map_or(size, |wanted| wanted.max(size));
     let file = DiskFile::open(log).map_err(FileError::io("opening", log))?;
     let index = write_log::read(&mut file.whole().map_err(FileError::io("reading", log))?)?;
     Ok(Tape { image, size, log: file, index })
@@ -266,11 +282,8 @@ impl Trial<'_> {
         let verdicts: Result<Vec<Verdicts>, PowerCutError> = stretches
             .into_par_iter()
             .map(|(start, end)| {
-                let losses: Vec<Point> = losses
-                    .iter()
-                    .copied()
-                    .filter(|loss| (start..=end).contains(&loss.at))
-                    .collect();
+                let losses: Vec<Point> =
+                    losses.iter().copied().filter(|loss| (start..=end).contains(&loss.at)).collect();
                 let folder = scratch.path().join(format!("from-{start}"));
                 files::create_directories(&folder)?;
                 Stretch { trial: self, tape, law, folder: &folder }.judge(start, end, &losses)
@@ -291,7 +304,7 @@ impl Trial<'_> {
             to_u64(entries.iter().filter(|entry| wanted(entry)).count())
         };
         Ok(PowerCutPart {
-            name: part.name.to_owned(),
+            name: part.name.to_string(),
             writes: count(|entry| entry.action != Action::None),
             flushes: count(|entry| entry.flush),
             cuts: last - first + 1,
@@ -329,30 +342,39 @@ impl Trial<'_> {
             return Ok((Vec::new(), Vec::new()));
         }
         let scratch = Scratch::create(&self.bench.cache.join("machines"), "boots")?;
-        let path = scratch.path().join("disk.raw");
+        // Consoles are named for the disk.
+        let name = Path::new(&self.subject.name()).with_extension(CUT);
+        let path = scratch.path().join(name);
+        let (sectors, _) = self.subject.image(None).ok_or(SmokeError::NoImage)?;
+        let subject =
+            Subject { images: vec![(sectors, path.clone())], until: Until::First, ..self.subject.clone() };
         let writing = |source| FileError::io("writing", &path)(source);
         let mut replica = Replica::begin(tape, &path).map_err(writing)?;
         let (mut booted, mut faults) = (Vec::new(), Vec::new());
         for at in chosen {
-            let point = Point::after(at);
             replica.advance(at).map_err(writing)?;
-            let report = self.boot(&path)?;
-            booted.push(point);
+            let report = crate::smoke::smoke(&subject, self.bench)?;
+            booted.push(Point::after(at));
+            let failures = report.failures().map(Finding::to_string);
+            let broken_off = report.broken_off().map(|(_, why)| why.to_owned());
+            let what: Vec<String> = broken_off.chain(failures).collect();
+            let skipped = report.findings.iter().filter(|finding| finding.outcome != Outcome::Passed).count();
+            for scenario in &report.scenarios {
+                let console = subject.consoles.join(&scenario.console);
+                match report.passed() {
+                    true => files::remove_file(&console)?,
+                    false => files::rename(&console, &console.with_extension(format!("{at}.log")))?,
+                }
+            }
             if !report.passed() {
-                let failures: Vec<String> = report.failures().map(Finding::to_string).collect();
-                let what: Vec<String> = report.broken_off.into_iter().chain(failures).collect();
-                faults.push(Fault { point, what: format!("it does not boot to a healthy node: {}", what.join("; ")) });
-                let console = self.subject.console.with_extension(format!("cut-{at}.log"));
-                files::rename(&self.subject.console, &console)?;
+                let what = format!("it does not boot to a healthy node: {}", what.join("; "));
+                faults.push(Fault { point: Point::after(at), what });
+            } else if skipped > 0 || report.findings.is_empty() {
+                let what = "no check said whether it boots to a healthy node".to_owned();
+                faults.push(Fault { point: Point::after(at), what });
             }
         }
         Ok((booted, faults))
-    }
-
-    /// One boot of a disk, which is only read: is it a healthy node?
-    fn boot(&self, disk: &Path) -> Result<SmokeReport, PowerCutError> {
-        let subject = Subject { image: disk, last: Boot::First, ..self.subject.clone() };
-        Ok(crate::smoke::smoke(&subject, self.bench)?)
     }
 }
 
@@ -442,4 +464,3 @@ impl Stretch<'_> {
         Ok(disk.remove().map_err(writing)?)
     }
 }
-

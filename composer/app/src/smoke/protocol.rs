@@ -5,6 +5,8 @@
 
 use std::collections::BTreeMap;
 
+use goni_model::digest::Sha256Digest;
+use goni_model::name::Name;
 use goni_model::report::Outcome;
 use serde::Deserialize;
 
@@ -32,8 +34,8 @@ pub enum Said {
         /// How long systemd says it took.
         time: String,
     },
-    /// It is about to reboot.
-    Rebooting,
+    /// It is about to reboot, or to switch off.
+    Leaving,
     /// What a person would look at first.
     Diagnosis(String),
     /// A check is over.
@@ -75,6 +77,13 @@ struct Line {
     kept: Option<String>,
 }
 
+/// 32 bytes that a check spreads and the host looks for: its own for each check and run, and nobody
+/// can know them who does not know the nonce.
+#[must_use]
+pub fn canary(nonce: &str, check: &Name) -> Sha256Digest {
+    Sha256Digest::of(format!("{nonce}/{check}").as_bytes())
+}
+
 /// Reads one line.
 ///
 /// # Errors
@@ -96,7 +105,7 @@ pub fn parse(line: &[u8], nonce: &str) -> Result<Message, Refusal> {
             state: line.state.ok_or(Refusal::Malformed)?,
             time: line.time.unwrap_or_default(),
         },
-        (Some("rebooting"), None) => Said::Rebooting,
+        (Some("leaving"), None) => Said::Leaving,
         (Some("diagnosis"), None) => Said::Diagnosis(line.text.unwrap_or_default()),
         (None, Some(check)) => {
             let outcome = outcome(line.outcome.as_deref(), line.expected, line.observed)?;

@@ -68,11 +68,7 @@ fn read_copy(
 }
 
 /// The header at a place, with its sum checked.
-fn header(
-    device: &mut (impl Read + Seek),
-    place: Lba,
-    sector_size: SectorSize,
-) -> Result<Header, GptError> {
+fn header(device: &mut (impl Read + Seek), place: Lba, sector_size: SectorSize) -> Result<Header, GptError> {
     let before = Lba::new(place.get().saturating_sub(1));
     let shift = before.offset(sector_size).map_or(0, ByteCount::get);
     let mut shifted = Shifted { inner: device, shift };

@@ -32,7 +32,24 @@ pub(super) fn check<'k>(
         each(doc.directories.as_deref(), |doc| doc.path.as_ref(), directory, "directories", checker);
     let links = each(doc.links.as_deref(), |doc| doc.path.as_ref(), link, "links", checker);
     let units = units(doc, checker);
-    Some(Overlay { name, summary: summary?, packages, requires, paths, directories, links, units })
+    let volatile: Vec<ImagePath> = checker.set(doc.volatile.as_ref());
+    for text in doc.volatile.iter().flatten().filter(|text| !text.get_ref().starts_with("/var/")) {
+        let message = format!("`{}` is not below /var, which alone forgets", text.get_ref().escape_debug());
+        checker.fault_at(text, message);
+    }
+    let listens = checker.set(doc.listens.as_ref());
+    Some(Overlay {
+        name,
+        summary: summary?,
+        packages,
+        requires,
+        paths,
+        directories,
+        links,
+        units,
+        volatile,
+        listens,
+    })
 }
 
 /// Checks entries that are known by their path, which none may share; sorted by path.

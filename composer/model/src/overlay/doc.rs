@@ -35,6 +35,12 @@ pub struct OverlayDoc {
     /// Units that cannot be started.
     #[schemars(with = "Option<Vec<String>>")]
     pub mask: Option<Vec<Text>>,
+    /// Paths below /var whose loss at a reboot is meant, with all below them.
+    #[schemars(with = "Option<Vec<String>>")]
+    pub volatile: Option<Vec<Text>>,
+    /// Sockets that its units listen at, such as "7000/tcp".
+    #[schemars(with = "Option<Vec<String>>")]
+    pub listens: Option<Vec<Text>>,
 }
 
 /// How one path differs from the rule.

@@ -1,5 +1,7 @@
 //! From a recipe as typed to a recipe as meant: formats, limits, defaults, and words that contradict.
 
+mod promises;
+
 use std::collections::BTreeMap;
 use std::fmt::Display;
 use std::str::FromStr;
@@ -9,16 +11,17 @@ use toml::Spanned;
 use crate::document::checker::{Checker, Text};
 use crate::document::fault::Fault;
 use crate::document::source::Span;
-use crate::name::{KernelWord, Name, SuiteName};
+use crate::name::{ImagePath, KernelWord, Name, SuiteName};
 use crate::recipe::doc::{
     ArchiveDoc, DebianDoc, KernelDoc, KeyDoc, OutputDoc, PayloadDoc, RecipeDoc, RootDoc, SourceDoc, StateDoc,
     SwapDoc,
 };
 use crate::recipe::{
-    Archive, ArchiveKey, Compression, Debian, Esp, Kernel, KeySource, Known, Output, OutputFormat, Payload,
-    PayloadSource, Qcow2Compression, Recipe, Root, RootFilesystem, State, StateEncryption, Suite, Swap,
+    Archive, ArchiveKey, Compression, Debian, Esp, Iommu, Kernel, KeySource, Known, Output, OutputFormat,
+    Payload, PayloadSource, Qcow2Compression, Recipe, Root, RootFilesystem, State, StateEncryption, Suite,
+    Swap, WithoutTpm,
 };
-use crate::size::{Alignment, ByteCount};
+use crate::size::{Alignment, ByteCount, SectorSize};
 
 /// The least size of the EFI system partition. Source: what Jetson's firmware asks for, and room for
 /// two unified kernel images beside a third that is being written.
@@ -56,6 +59,9 @@ pub(super) fn check(doc: &RecipeDoc, known: &Known, checker: &mut Checker) -> Op
     let swap = swap(doc.swap.as_ref(), checker);
     let state = state(doc.state.as_ref().unwrap_or(&StateDoc::default()), checker);
     let kernel = kernel(doc.kernel.as_ref(), checker);
+    let network = promises::network(doc.network.as_ref(), checker);
+    let service = promises::service(doc.service.as_ref(), checker);
+    let hardening = promises::hardening(doc.hardening.as_ref(), checker);
     let output = output(doc.output.as_ref().unwrap_or(&OutputDoc::default()), checker);
     Some(Recipe {
         name: name?,
@@ -70,6 +76,9 @@ pub(super) fn check(doc: &RecipeDoc, known: &Known, checker: &mut Checker) -> Op
         swap,
         state,
         kernel,
+        network,
+        service,
+        hardening,
         output,
     })
 }
@@ -243,18 +252,42 @@ fn swap(doc: Option<&SwapDoc>, checker: &mut Checker) -> Swap {
 
 fn state(doc: &StateDoc, checker: &mut Checker) -> State {
     let size = partition_size(doc.size.as_ref(), "state.size", STATE_DEFAULT, checker);
-    if let Some(text) = doc.encryption.as_ref().filter(|text| text.get_ref() == "tpm2") {
-        let fault = Fault::new(Span::from(text.span()), "`tpm2` is not supported yet for `state.encryption`");
-        checker.fault(fault.hint("use `none`; no image is built that claims an encryption it lacks"));
-        return State { size, encryption: StateEncryption::None };
-    }
-    let choices = [("none", StateEncryption::None)];
-    State { size, encryption: checker.choose(doc.encryption.as_ref(), "state.encryption", choices) }
+    let choices = [("none", false), ("tpm2", true)];
+    let encryption = match checker.choose(doc.encryption.as_ref(), "state.encryption", choices) {
+        true => StateEncryption::Tpm2 {
+            without_tpm: checker.choose(
+                doc.without_tpm.as_ref(),
+                "state.without-tpm",
+                [("stop", WithoutTpm::Stop), ("plaintext", WithoutTpm::Plaintext)],
+            ),
+        },
+        false => {
+            if let Some(text) = &doc.without_tpm {
+                let message = "`state.without-tpm` says nothing where the state is not encrypted";
+                let fault = Fault::new(Span::from(text.span()), message);
+                checker.fault(fault.hint("write encryption = \"tpm2\", or leave it out"));
+            }
+            StateEncryption::None
+        }
+    };
+    State { size, encryption, persist: persist(doc.persist.as_deref().unwrap_or_default(), checker) }
+}
+
+/// Directories that are kept: below `/var` or `/etc`, none inside another.
+fn persist(list: &[Text], checker: &mut Checker) -> Vec<ImagePath> {
+    let mut paths: Vec<ImagePath> = checker.list(list);
+    paths.sort();
+    paths
 }
 
 fn kernel(doc: Option<&KernelDoc>, checker: &mut Checker) -> Kernel {
     let words = doc.and_then(|doc| doc.command_line.as_deref()).unwrap_or_default();
-    Kernel { command_line: command_line(words, checker) }
+    let iommu = checker.choose(
+        doc.and_then(|doc| doc.iommu.as_ref()),
+        "kernel.iommu",
+        [Iommu::Lazy, Iommu::Strict, Iommu::Passthrough].map(|iommu| (iommu.name(), iommu)),
+    );
+    Kernel { command_line: command_line(words, checker), iommu }
 }
 
 /// The words of a kernel command line, refusing those that the program writes itself.
@@ -296,7 +329,38 @@ fn output(doc: &OutputDoc, checker: &mut Checker) -> Output {
         "output.qcow2-compression",
         [("zstd", Qcow2Compression::Zstd), ("zlib", Qcow2Compression::Zlib)],
     );
-    Output { formats, qcow2_compression }
+    Output { formats, sector_sizes: sector_sizes(doc.sector_size.as_ref(), checker), qcow2_compression }
+}
+
+/// Sector sizes, each once, at least one.
+fn sector_sizes(list: Option<&Spanned<Vec<Spanned<i64>>>>, checker: &mut Checker) -> Vec<SectorSize> {
+    let Some(list) = list else {
+        checker.default("output.sector-size", "[512]");
+        return vec![SectorSize::B512];
+    };
+    let mut sizes = Vec::new();
+    for number in list.get_ref() {
+        let size = match number.get_ref() {
+            512 => SectorSize::B512,
+            4096 => SectorSize::B4096,
+            other => {
+                let message =
+                    format!("`output.sector-size` lists {other}; disks have sectors of 512 or 4096 bytes");
+                checker.fault_at(number, message);
+                continue;
+            }
+        };
+        if sizes.contains(&size) {
+            checker.fault_at(number, format!("{} is listed twice", size.get()));
+        }
+        sizes.push(size);
+    }
+    if list.get_ref().is_empty() {
+        let fault = Fault::new(Span::from(list.span()), "`output.sector-size` lists nothing");
+        checker.fault(fault.hint("list at least one of 512 and 4096"));
+    }
+    sizes.sort();
+    sizes
 }
 
 /// The size of a partition: a whole number of MiB, not none, not absurd.

@@ -49,6 +49,12 @@ pub struct RecipeDoc {
     pub state: Option<StateDoc>,
     /// The kernel.
     pub kernel: Option<KernelDoc>,
+    /// What the network reaches.
+    pub network: Option<NetworkDoc>,
+    /// What the goni service may use.
+    pub service: Option<ServiceDoc>,
+    /// Hardening that costs something.
+    pub hardening: Option<HardeningDoc>,
     /// What is written.
     pub output: Option<OutputDoc>,
 }
@@ -190,9 +196,15 @@ pub struct StateDoc {
     /// Its size when built, a whole number of MiB. Default: 512MiB.
     #[schemars(with = "Option<String>")]
     pub size: Option<Text>,
-    /// How it is encrypted. Default: none. The word "tpm2" is kept for a key held by a TPM.
+    /// How it is encrypted: "tpm2" with a key held by the device's TPM. Default: none.
     #[schemars(with = "Option<String>", extend("enum" = ["none", "tpm2"]))]
     pub encryption: Option<Text>,
+    /// What a device without a TPM does, where the encryption is "tpm2". Default: stop.
+    #[schemars(with = "Option<String>", extend("enum" = ["stop", "plaintext"]))]
+    pub without_tpm: Option<Text>,
+    /// Directories below /var or /etc that are kept, beside goni's own.
+    #[schemars(with = "Option<Vec<String>>")]
+    pub persist: Option<Vec<Text>>,
 }
 
 /// The kernel.
@@ -202,6 +214,44 @@ pub struct KernelDoc {
     /// Words added to its command line, one an entry, behind the target's.
     #[schemars(with = "Option<Vec<String>>")]
     pub command_line: Option<Vec<Text>>,
+    /// How an IOMMU fences the memory that devices reach. Default: lazy.
+    #[schemars(with = "Option<String>", extend("enum" = ["lazy", "strict", "passthrough"]))]
+    pub iommu: Option<Text>,
+}
+
+/// What the network reaches.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct NetworkDoc {
+    /// Ports that are open to everybody, such as "7000/tcp". Default: none.
+    #[schemars(with = "Option<Vec<String>>")]
+    pub open: Option<Vec<Text>>,
+}
+
+/// What the goni service may use.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct ServiceDoc {
+    /// How much memory it may lock: a size, or "unlimited". Default: unlimited.
+    #[schemars(with = "Option<String>")]
+    pub lock_memory: Option<Text>,
+}
+
+/// Hardening that costs something.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct HardeningDoc {
+    /// Whether memory is wiped when it is freed. Default: false.
+    pub init_on_free: Option<bool>,
+    /// Whether each core runs one thread alone. Default: false.
+    pub no_smt: Option<bool>,
+    /// Whether only signed kernel modules are loaded. Default: false.
+    pub signed_modules: Option<bool>,
+    /// Whether there are no user namespaces. Default: false.
+    pub no_user_namespaces: Option<bool>,
+    /// What root may not do to the kernel. Default: none.
+    #[schemars(with = "Option<String>", extend("enum" = ["none", "integrity", "confidentiality"]))]
+    pub lockdown: Option<Text>,
 }
 
 /// What is written.
@@ -211,6 +261,9 @@ pub struct OutputDoc {
     /// Formats. Default: raw.
     #[schemars(with = "Option<Vec<String>>", extend("items" = {"enum": ["raw", "qcow2", "..."], "type": "string"}))]
     pub formats: Option<Spanned<Vec<Text>>>,
+    /// Sector sizes of the disks it is for: an image for each. Default: 512.
+    #[schemars(with = "Option<Vec<i64>>", extend("items" = {"enum": [512, 4096], "type": "integer"}))]
+    pub sector_size: Option<Spanned<Vec<Spanned<i64>>>>,
     /// How clusters of a qcow2 file are packed; zlib for QEMU before 5.1. Default: zstd.
     #[schemars(with = "Option<String>", extend("enum" = ["zstd", "zlib"]))]
     pub qcow2_compression: Option<Text>,

@@ -81,6 +81,29 @@ fn all_faults_are_told_at_once_in_the_order_of_the_file() {
 }
 
 #[test]
+fn promises_are_typed_and_have_defaults() {
+    let (recipe, origins) = checked(&[HEAD]).unwrap();
+    assert_eq!((recipe.kernel.iommu, recipe.state.encryption), (Iommu::Lazy, StateEncryption::None));
+    assert_eq!((recipe.network.open.len(), recipe.service.lock_memory), (0, LockMemory::Unlimited));
+    assert_eq!(recipe.output.sector_sizes, [SectorSize::B512]);
+    assert_eq!(origins["hardening.no-smt"].value, "false");
+    let text = format!(
+        "{HEAD}[kernel]\niommu = 'strict'\n[state]\nencryption = 'tpm2'\nwithout-tpm = 'plaintext'\n\
+         persist = ['/var/lib/b', '/var/lib/a']\n[network]\nopen = ['7000/tcp']\n[service]\nlock-memory = '8GiB'\n\
+         [hardening]\nno-smt = true\nlockdown = 'integrity'\n[output]\nsector-size = [4096, 512]\n"
+    );
+    let (recipe, _) = checked(&[&text]).unwrap();
+    assert_eq!(recipe.kernel.iommu, Iommu::Strict);
+    assert_eq!(recipe.state.encryption, StateEncryption::Tpm2 { without_tpm: WithoutTpm::Plaintext });
+    let persist: Vec<&str> = recipe.state.persist.iter().map(ImagePath::as_str).collect();
+    assert_eq!(persist, ["/var/lib/a", "/var/lib/b"]);
+    assert_eq!(recipe.network.open[0].to_string(), "7000/tcp");
+    assert_eq!(recipe.service.lock_memory, LockMemory::Most(ByteCount::new(8 << 30)));
+    assert_eq!((recipe.hardening.no_smt, recipe.hardening.lockdown), (true, Lockdown::Integrity));
+    assert_eq!(recipe.output.sector_sizes, [SectorSize::B512, SectorSize::B4096]);
+}
+
+#[test]
 fn no_text_makes_checking_panic() {
     let pieces =
         ["[", "]", "=", "\"", "a", ".", "{", "}", "\n", "#", "'", "schema = 1\n", "é", "1", ",", "[["];
@@ -109,6 +132,9 @@ fn every_word_the_schema_offers_is_a_word_that_checks() {
         ("root", "RootDoc", "filesystem"),
         ("root", "RootDoc", "compression"),
         ("output", "OutputDoc", "qcow2-compression"),
+        ("kernel", "KernelDoc", "iommu"),
+        ("state", "StateDoc", "encryption"),
+        ("hardening", "HardeningDoc", "lockdown"),
     ] {
         for word in words(doc, key) {
             let recipe = format!("{HEAD}[{table}]\n{key} = \"{word}\"\n");

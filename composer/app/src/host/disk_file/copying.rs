@@ -128,7 +128,8 @@ mod tests {
     #[test]
     fn a_part_is_copied_to_the_same_place() {
         let directory = tempfile::tempdir().unwrap();
-        let create = |name: &str| DiskFile::create(&directory.path().join(name), ByteCount::from_mib(2)).unwrap();
+        let create =
+            |name: &str| DiskFile::create(&directory.path().join(name), ByteCount::from_mib(2)).unwrap();
         let (from, to) = (create("from"), create("to"));
         from.write_all_at(0, &[7; 2 << 20]).unwrap();
         from.copy_into(4096..8192, &to).unwrap();

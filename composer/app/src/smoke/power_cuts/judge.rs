@@ -217,7 +217,12 @@ impl<'a> Batch<'a> {
     ///
     /// # Errors
     /// What copying raises.
-    pub fn take(&mut self, point: Point, disk: &DiskFile, touched: Touched) -> Result<Option<Places>, PowerCutError> {
+    pub fn take(
+        &mut self,
+        point: Point,
+        disk: &DiskFile,
+        touched: Touched,
+    ) -> Result<Option<Places>, PowerCutError> {
         let reading = |source| FileError::io("copying", disk.path())(source);
         let places = match self.law.places(disk) {
             Ok(places) => places,

@@ -172,7 +172,9 @@ impl Ledger {
                 let kept = (1..=promised).take_while(|number| {
                     // Numbers differ in length: the place of a line is the sum of those before.
                     let before: usize = (1..*number).map(|number| self.line(name, number).len()).sum();
-                    found.get(before..).is_some_and(|rest| rest.starts_with(self.line(name, *number).as_bytes()))
+                    found
+                        .get(before..)
+                        .is_some_and(|rest| rest.starts_with(self.line(name, *number).as_bytes()))
                 });
                 let kept = goni_model::number::to_u64(kept.count());
                 (kept < promised).then(|| {
@@ -208,9 +210,12 @@ mod tests {
 
     fn ledger() -> Ledger {
         let mut ledger = Ledger::new("n0");
-        for (line, entries) in
-            [("n0 data record 1", 10), ("n0 data settings 1", 12), ("n0 data record 2", 20), ("n0 data settings 2", 22)]
-        {
+        for (line, entries) in [
+            ("n0 data record 1", 10),
+            ("n0 data settings 1", 12),
+            ("n0 data record 2", 20),
+            ("n0 data settings 2", 22),
+        ] {
             assert!(ledger.hear(line.as_bytes(), entries), "{line}");
         }
         ledger
@@ -219,9 +224,15 @@ mod tests {
     #[test]
     fn what_is_not_of_this_run_is_no_promise() {
         let mut ledger = Ledger::new("n0");
-        for line in
-            ["n1 data record 1", "n0 etc record 1", "n0 data reads 1", "n0 data record x", "n0 data record 1 2", "", "n0"]
-        {
+        for line in [
+            "n1 data record 1",
+            "n0 etc record 1",
+            "n0 data reads 1",
+            "n0 data record x",
+            "n0 data record 1 2",
+            "",
+            "n0",
+        ] {
             assert!(!ledger.hear(line.as_bytes(), 1), "{line}");
         }
         assert!(!ledger.hear(b"n0 data record \xff", 1));
@@ -252,7 +263,10 @@ mod tests {
             broken(20, Some(&[0; 20])).unwrap(),
             "`/data/.goni-load-records` has the lines up to 0, though 2 was acknowledged"
         );
-        assert_eq!(broken(10, None).unwrap(), "`/data/.goni-load-records` is gone, though 1 was acknowledged");
+        assert_eq!(
+            broken(10, None).unwrap(),
+            "`/data/.goni-load-records` is gone, though 1 was acknowledged"
+        );
     }
 
     #[test]

@@ -94,12 +94,7 @@ pub fn losses(entries: &[Entry], cuts: &RangeInclusive<u64>, seed: u64) -> Vec<P
 /// Some of the cuts, evenly spread: of three, one is where most is unflushed, before a flush, and one
 /// behind a write that somebody finds interesting, if there are any.
 #[must_use]
-pub fn sample(
-    entries: &[Entry],
-    cuts: &RangeInclusive<u64>,
-    wanted: u64,
-    interesting: &[u64],
-) -> Vec<u64> {
+pub fn sample(entries: &[Entry], cuts: &RangeInclusive<u64>, wanted: u64, interesting: &[u64]) -> Vec<u64> {
     let (first, last) = (*cuts.start(), *cuts.end());
     let flushes: Vec<u64> =
         cuts.clone().filter(|at| entries.get(to_usize(*at)).is_some_and(|entry| entry.flush)).collect();
@@ -191,7 +186,9 @@ mod tests {
 
     #[test]
     fn losses_are_tried_before_flushes_and_now_and_then_without() {
-        let at = |text: &str| losses(&entries(text), &(0..=to_u64(text.len())), 7).iter().map(|p| p.at).collect::<Vec<_>>();
+        let at = |text: &str| {
+            losses(&entries(text), &(0..=to_u64(text.len())), 7).iter().map(|p| p.at).collect::<Vec<_>>()
+        };
         assert_eq!(at("wFwwFwwwF"), [4, 8]);
         assert_eq!(at("wFwwFwww"), [4, 8]);
         assert_eq!(at(&"w".repeat(150)), [64, 128, 150]);

@@ -4,18 +4,22 @@ use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use goni_model::report::Boot;
-use goni_model::size::SectorSize;
+use goni_model::name::Name;
+use goni_model::size::ByteCount;
 
 use crate::host::qemu::{self, ConsoleLog, Event, Hearing, Powered, QemuError, RunDirectory, probe};
-use crate::smoke::machine::{Console, Machine, Network, Recording};
+use crate::smoke::machine::{Console, Hardware, Machine, Recording};
 use crate::smoke::power_cuts::PowerCutError;
 use crate::smoke::power_cuts::load::{GuestLoad, Ledger};
+use crate::smoke::scenario::{self, Scenario};
+use crate::smoke::select::Until;
 use crate::smoke::session::{Broken, Session};
-use crate::smoke::{Bench, SETTLE, SmokeError, Subject, handover};
+use crate::smoke::{Bench, SmokeError, Subject, handover};
 
 /// The log's file in the run's directory.
 const LOG: &str = "writes.log";
+/// How long a boot may take by the guest's own clock before the guest's side stops waiting for its end.
+const SETTLE: Duration = Duration::from_secs(240);
 /// How many rounds of the load each writer makes in a boot, at least.
 const ROUNDS: u64 = 8;
 /// How long that may take.
@@ -26,8 +30,8 @@ const GLANCE: Duration = Duration::from_millis(200);
 /// A part of the run, whose every write is followed by a cut.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Part {
-    /// Its name.
-    pub name: &'static str,
+    /// Its name: that of the boot it ends with.
+    pub name: Name,
     /// After how many entries the power is cut.
     pub cuts: RangeInclusive<u64>,
 }
@@ -51,27 +55,31 @@ impl Recorded {
     /// Where the log is.
     #[must_use]
     pub fn log(&self) -> PathBuf {
-        self.run.path(LOG)
+        self.run.outside(&Path::new(qemu::INSIDE).join(LOG))
     }
 }
 
-/// Boots an image, puts it under load, reboots it, and records every write; if `first_alone`, without
-/// the reboot.
+/// Boots an image, puts it under load, reboots it, and records every write, as far as the scenario goes.
 ///
 /// # Errors
 /// The machine could not run, or somebody put an end to it. A guest that breaks off is told in the
 /// result.
 pub fn record(
     subject: &Subject<'_>,
+    scenario: &Scenario,
     load: &GuestLoad,
     nonce: &str,
-    first_alone: bool,
     bench: &Bench<'_>,
 ) -> Result<Recorded, PowerCutError> {
-    let mut console = ConsoleLog::create(&subject.console)?;
+    let path = subject.console(&scenario.name);
+    let mut console = ConsoleLog::create(&path)?;
     let (accelerator, why) = probe::choose(subject.arch, bench.toolbox, bench.system);
+    let (sectors, image) = subject.image(None).ok_or(SmokeError::NoImage)?;
     let variables = &subject.board.variables;
-    let run = RunDirectory::prepare(bench.cache, subject.image, variables, bench.toolbox, bench.system)?;
+    let run = RunDirectory::prepare(bench.cache, image, variables, bench.toolbox, bench.system)?;
+    if let Some(size) = disk_size(scenario) {
+        run.grow(size, bench.toolbox, bench.system)?;
+    }
     let inside = Path::new(qemu::INSIDE);
     let checks = handover::strings(subject.guest, &[], subject.expectations, nonce, SETTLE.as_secs());
     let strings = checks.ok_or(SmokeError::TooMuch)?.into_iter().chain(load.strings(nonce));
@@ -79,32 +87,30 @@ pub fn record(
         .enumerate()
         .map(|(index, string)| run.write(&format!("string-{index}"), string.as_bytes()))
         .collect();
+    let recording = Recording { log: run.write(LOG, b"")?, port: inside.join("load") };
     let machine = Machine {
         qemu: subject.qemu.clone(),
         board: subject.board.clone(),
         accelerator,
-        disk: RunDirectory::disk(),
+        disk: run.disk(),
         variables: RunDirectory::variables(),
         console: Console::Socket(inside.join("console")),
         port: Some(inside.join("port")),
         strings: strings?,
-        network: Network::None,
-        recording: Some(Recording {
-            log: run.write(LOG, b"")?,
-            port: inside.join("load"),
-            sectors: SectorSize::B512,
-        }),
+        monitor: Some(inside.join("monitor")),
+        hardware: Hardware { sectors, recording: Some(recording), ..Hardware::default() },
     };
-    let hearing = Hearing::begin(&run, "load", &run.path(LOG))?;
+    let hearing = Hearing::begin(&run, "load", &run.outside(&inside.join(LOG)))?;
+    // Nothing is typed at this console, and nothing looked for on it.
+    let shown = String::new;
     let mut taping = Taping {
-        session: Session::new(nonce, &[], SETTLE, bench.progress),
+        session: Session::new(nonce, scenario, &[], SETTLE, bench.progress, &shown),
         hearing: &hearing,
         ledger: Ledger::new(nonce),
         parts: Vec::new(),
     };
     let ended = std::thread::scope(|scope| {
         scope.spawn(|| hearing.follow());
-        let drive = |powered: &Powered| taping.drive(powered, first_alone);
         let ended = qemu::power_on(
             &run,
             &machine,
@@ -112,7 +118,7 @@ pub fn record(
             bench.system,
             bench.interrupt,
             &mut console,
-            drive,
+            |powered| taping.drive(powered, scenario, matches!(subject.until, Until::First)),
         );
         hearing.end();
         ended
@@ -126,6 +132,12 @@ pub fn record(
     Ok(Recorded { run, ledger, parts, broken_off, accelerator: why })
 }
 
+/// The size that the scenario's disk has; `None`: that of the image.
+#[must_use]
+pub fn disk_size(scenario: &Scenario) -> Option<ByteCount> {
+    scenario.boots.first()?.setting()?.disk
+}
+
 /// What is in the making while a run is recorded.
 struct Taping<'a> {
     session: Session<'a>,
@@ -135,19 +147,19 @@ struct Taping<'a> {
 }
 
 impl Taping<'_> {
-    fn drive(&mut self, powered: &Powered, first_alone: bool) -> Result<(), Broken> {
-        self.session.boot(powered, Boot::First)?;
-        self.wait_for_load(powered)?;
-        let first = self.entries()?;
-        self.parts.push(Part { name: "first-boot", cuts: 0..=first });
-        if first_alone {
-            return Ok(());
+    /// Goes through the boots of the scenario's one machine, each until the load has done its part.
+    fn drive(&mut self, powered: &Powered, scenario: &Scenario, first_alone: bool) -> Result<(), Broken> {
+        let count = if first_alone { 1 } else { scenario.boots.len() };
+        for machine in scenario.machines(count).iter().take(1) {
+            for boot in machine.boots {
+                let first = self.parts.last().map_or(0, |part| *part.cuts.end());
+                let one = scenario::Machine { boots: std::slice::from_ref(boot), ..machine.clone() };
+                self.session.machine(powered, &one)?;
+                self.wait_for_load(powered)?;
+                let cuts = first..=self.entries()?;
+                self.parts.push(Part { name: boot.name.clone(), cuts });
+            }
         }
-        self.session.reboot(powered)?;
-        self.session.boot(powered, Boot::Rebooted)?;
-        self.wait_for_load(powered)?;
-        let last = self.entries()?;
-        self.parts.push(Part { name: "reboot", cuts: first..=last });
         Ok(())
     }
 
@@ -162,7 +174,7 @@ impl Taping<'_> {
                 return Err(Broken::Silent { waited_for, seconds: LOADED.as_secs() });
             }
             match powered.next(GLANCE)? {
-                None | Some(Event::Line(_)) => {}
+                None | Some(Event::Line(_) | Event::Words(_)) => {}
                 Some(Event::Kernel) => return Err(Broken::Restarted),
                 Some(Event::Panic(words)) => return Err(Broken::Panic(words)),
                 Some(Event::Flood(place)) => return Err(Broken::Flood(place)),

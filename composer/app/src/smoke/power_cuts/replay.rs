@@ -116,7 +116,8 @@ mod tests {
 
     /// A disk of 4 MiB of ones over an image of 2 MiB, and the log of what happens to it.
     fn tape(directory: &Path, actions: &[(Action, bool)]) -> Tape {
-        let create = |name: &str, mib| DiskFile::create(&directory.join(name), ByteCount::from_mib(mib)).unwrap();
+        let create =
+            |name: &str, mib| DiskFile::create(&directory.join(name), ByteCount::from_mib(mib)).unwrap();
         let (image, log) = (create("image", 2), create("log", 3));
         image.write_all_at(0, &[1; 2 << 20]).unwrap();
         log.write_all_at(0, &[7; 512]).unwrap();

@@ -14,9 +14,9 @@ pub fn write(report: &PowerCutReport) -> String {
         let numbers: String = numbers.iter().map(|cell| format!(" {cell:>8}")).collect();
         format!("{name:<10}{numbers}\n")
     };
-    let mut text = row(
-        ["", "writes", "flushes", "cuts", "judged", "equal", "lossy", "promises", "boots"].map(str::to_owned),
-    );
+    let mut text =
+        row(["", "writes", "flushes", "cuts", "judged", "equal", "lossy", "promises", "boots"]
+            .map(str::to_owned));
     for part in &report.parts {
         let boots = to_u64(part.boots.len());
         let numbers =
@@ -32,8 +32,7 @@ pub fn write(report: &PowerCutReport) -> String {
     for part in report.parts.iter().filter(|part| !part.faults.is_empty()) {
         text.push_str(&format!("\n{}: {} faults\n", part.name, part.faults.len()));
         for fault in part.faults.iter().take(SHOWN) {
-            let what: String =
-                fault.what.chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
+            let what: String = fault.what.chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
             text.push_str(&format!("  {:<8} {what}\n", fault.point));
         }
         if part.faults.len() > SHOWN {
@@ -45,7 +44,9 @@ pub fn write(report: &PowerCutReport) -> String {
         text.push_str(&format!("\nbroken off: {why}\n"));
     }
     if let Some(log) = &report.log {
-        text.push_str(&format!("\nthe writes are kept in `{log}`: `--power-cut-at POINT` makes the disk of a cut\n"));
+        text.push_str(&format!(
+            "\nthe writes are kept in `{log}`: `--power-cut-at POINT` makes the disk of a cut\n"
+        ));
     }
     text.push_str(&format!(
         "\n{} s; seed {}; {}\n",
@@ -98,7 +99,10 @@ mod tests {
                 "",
             ]
         );
-        assert_eq!(lines[4..8], ["first-boot: booted after 3, 9", "", "reboot: 21 faults", "  17:9     it is torn"]);
+        assert_eq!(
+            lines[4..8],
+            ["first-boot: booted after 3, 9", "", "reboot: 21 faults", "  17:9     it is torn"]
+        );
         assert!(text.contains("\n  and 1 more\n\nbroken off: the guest flooded its port\n"), "{text}");
         assert!(text.ends_with("\n120 s; seed 9; tcg: because\n"), "{text}");
         assert!(!report.passed());

@@ -153,7 +153,14 @@ mod tests {
         for name in ["goni_1.efi", "goni_1+3.efi", "goni_1+2-1.efi", "goni_1+0-3.efi"] {
             assert!(boots(&format!("EFI/Linux/{name}")), "{name}");
         }
-        for path in ["EFI/Linux/goni_1", "EFI/Linux/goni_1+x.efi", "EFI/Linux/goni_1+1-2-3.efi", "EFI/goni.efi", "EFI/Linux/.efi", "EFI/Linux/FSCK0000.REC"] {
+        for path in [
+            "EFI/Linux/goni_1",
+            "EFI/Linux/goni_1+x.efi",
+            "EFI/Linux/goni_1+1-2-3.efi",
+            "EFI/goni.efi",
+            "EFI/Linux/.efi",
+            "EFI/Linux/FSCK0000.REC",
+        ] {
             assert!(!boots(path), "{path}");
         }
     }
@@ -161,7 +168,11 @@ mod tests {
     #[test]
     fn a_kernel_image_may_change_its_name_but_nothing_else_may_change() {
         let folder = tempfile::tempdir().unwrap();
-        let image = partition(folder.path(), "image", &[("EFI/Linux/g+3.efi", b"kernel"), ("loader/loader.conf", b"x"), (SEED, b"1")]);
+        let image = partition(
+            folder.path(),
+            "image",
+            &[("EFI/Linux/g+3.efi", b"kernel"), ("loader/loader.conf", b"x"), (SEED, b"1")],
+        );
         let files = Files::of(image.whole().unwrap()).unwrap();
         let mut number = 0;
         let mut check = |contents: &[(&str, &[u8])]| {
@@ -173,8 +184,13 @@ mod tests {
         assert_eq!(check(&[("EFI/Linux/g+2-1.efi", b"kernel"), conf, (SEED, b"2")]), "");
         assert_eq!(check(&[("EFI/Linux/g.efi", b"kernel"), ("EFI/Linux/g+3.efi", b"kernel"), conf]), "");
         assert_eq!(check(&[("EFI/Linux/g.efi", b"kernel")]), "`loader/loader.conf` is gone");
-        assert_eq!(check(&[("EFI/Linux/g.efi", b"kernel"), ("loader/loader.conf", b"y")]), "`loader/loader.conf` is another");
-        for torn in [("EFI/Linux/g.efi", &b"kern"[..]), ("EFI/Linux/g.tmp", b"kernel"), ("EFI/g.efi", b"kernel")] {
+        assert_eq!(
+            check(&[("EFI/Linux/g.efi", b"kernel"), ("loader/loader.conf", b"y")]),
+            "`loader/loader.conf` is another"
+        );
+        for torn in
+            [("EFI/Linux/g.efi", &b"kern"[..]), ("EFI/Linux/g.tmp", b"kernel"), ("EFI/g.efi", b"kernel")]
+        {
             let said = check(&[torn, conf]);
             assert!(said.starts_with("a kernel image is gone, or bears no name that boots: "), "{said}");
         }
