@@ -120,8 +120,7 @@ pub fn run(arguments: &SmokeArguments, global: &Global, terminal: &Terminal) -> 
 
     let booted = booted(arguments.image.as_deref(), &arguments.build, global, terminal)?;
     if let Some(point) = arguments.power_cut_at {
-        let (scenarios, image) = (&folder.scenarios, &booted.image);
-        return power_cuts::remake(point, scenarios, image, &project, global, terminal).map_err(during);
+        return power_cuts::remake(point, &booted.image, &project, global, terminal).map_err(during);
     }
     let workshop = Workshop::open(global.choices())?;
     let consoles = global.out.clone().unwrap_or_else(|| project.root.join("out"));
@@ -148,7 +147,7 @@ pub fn run(arguments: &SmokeArguments, global: &Global, terminal: &Terminal) -> 
     };
     if let Some(boots) = arguments.power_cuts {
         let subject = Subject { trials: power_cuts::healthy(&folder)?, ..subject };
-        let cut = power_cuts::cut(boots, arguments.report, &folder, &project, &subject, &bench, terminal);
+        let cut = power_cuts::cut(boots, arguments.report, &project, &subject, &bench, terminal);
         return cut.map_err(during);
     }
     let report = smoke::smoke(&subject, &bench).map_err(|error| during(error.into()))?;

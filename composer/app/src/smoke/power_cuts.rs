@@ -35,7 +35,6 @@ use crate::smoke::power_cuts::load::GuestLoad;
 use crate::smoke::power_cuts::points::Point;
 use crate::smoke::power_cuts::record::{Part, Recorded};
 use crate::smoke::power_cuts::replay::{Replica, Tape};
-use crate::smoke::scenario::Scenario;
 use crate::smoke::select::Until;
 use crate::smoke::{Bench, SmokeError, Subject};
 
@@ -51,9 +50,7 @@ const EXT4_MAGIC: (u64, [u8; 2]) = (1024 + 0x38, [0x53, 0xEF]);
 /// What to cut.
 #[derive(Debug, Clone, Copy)]
 pub struct Wish<'a> {
-    /// The boots that are recorded: those of the scenario's first machine.
-    pub scenario: &'a Scenario,
-    /// The guest's load.
+    /// The boots that are recorded, and the guest's load.
     pub load: &'a GuestLoad,
     /// How many disks of each part are booted, to run what the subject has to run.
     pub boots: u64,
@@ -145,9 +142,9 @@ pub fn power_cuts(
     // The nonce is in no file that could be replayed without this run; its beginning is a fair lot.
     let seed = u64::from(nonce.get(..6).and_then(|text| u32::from_str_radix(text, 16).ok()).unwrap_or(0));
     let (law, image) = law(subject)?;
-    let size = record::disk_size(wish.scenario);
+    let size = record::disk_size(&wish.load.scenario);
     bench.progress.begin(STAGE, None, Unit::Steps);
-    let recorded = record::record(subject, wish.scenario, wish.load, &nonce, bench)?;
+    let recorded = record::record(subject, wish.load, &nonce, bench)?;
     let trial = Trial { subject, wish, bench, recorded: &recorded, seed };
     let mut parts = Vec::new();
     if recorded.broken_off.is_none() {
@@ -184,13 +181,13 @@ pub fn power_cuts(
 /// There is no such log or cut, or the disk cannot be written.
 pub fn remake(
     image: &Path,
-    scenario: &Scenario,
+    load: &GuestLoad,
     log: &Path,
     point: Point,
     path: &Path,
 ) -> Result<(), PowerCutError> {
     let image = DiskFile::open(image).map_err(FileError::io("opening", image))?;
-    let tape = tape(image, record::disk_size(scenario), log)?;
+    let tape = tape(image, record::disk_size(&load.scenario), log)?;
     let entries = to_u64(tape.index.entries.len());
     if point.at > entries {
         return Err(PowerCutError::NoCut { point, entries });

@@ -8,31 +8,17 @@ use goni_model::report::PowerCutPart;
 use super::{Red, Unsaid};
 use crate::cli::arguments::{Global, Report};
 use crate::cli::terminal::Terminal;
-use crate::failure::{Class, Classify, Failure};
+use crate::failure::Failure;
 use crate::host::project::ProjectFiles;
 use crate::project::Project;
 use crate::smoke::power_cuts::load::GuestLoad;
 use crate::smoke::power_cuts::points::Point;
 use crate::smoke::power_cuts::{self, Wish, text};
-use crate::smoke::scenario::Scenario;
 use crate::smoke::select::{self, Trial, select};
 use crate::smoke::{Bench, Qemus, Subject};
 
-/// The scenario that is recorded.
-const SCENARIO: &str = "power-cuts";
 /// The checks that say whether a disk boots to a healthy node.
 const HEALTHY: [&str; 2] = ["system-running", "goni-http"];
-
-/// The project lacks what is recorded or checked.
-#[derive(Debug, thiserror::Error)]
-#[error("the project has no scenario `{SCENARIO}`")]
-struct NoScenario;
-
-impl Classify for NoScenario {
-    fn class(&self) -> Class {
-        Class::Recipe
-    }
-}
 
 /// What the disks of cuts are booted for.
 pub(super) fn healthy(folder: &Qemus) -> Result<Vec<Trial<'_>>, Failure> {
@@ -44,16 +30,14 @@ pub(super) fn healthy(folder: &Qemus) -> Result<Vec<Trial<'_>>, Failure> {
 pub(super) fn cut(
     boots: u64,
     form: Report,
-    folder: &Qemus,
     project: &Project,
     subject: &Subject<'_>,
     bench: &Bench<'_>,
     terminal: &Terminal,
 ) -> Result<(), Failure> {
     let load = GuestLoad::read(&ProjectFiles, &project.root)?;
-    let scenario = scenario(&folder.scenarios)?;
     let kept = log(&subject.consoles, Path::new(&subject.name()));
-    let wish = Wish { scenario, load: &load, boots, kept: &kept };
+    let wish = Wish { load: &load, boots, kept: &kept };
     let report = power_cuts::power_cuts(subject, &wish, bench)?;
     match form {
         Report::Text => terminal.show(text::write(&report))?,
@@ -70,14 +54,13 @@ pub(super) fn cut(
     };
     let faults = report.parts.iter().filter_map(first);
     let what: Vec<String> = report.broken_off.iter().cloned().chain(faults).collect();
-    let consoles = subject.console(&scenario.name).display().to_string();
+    let consoles = subject.console(&load.scenario.name).display().to_string();
     Err(Red { what: what.join("; "), consoles }.into())
 }
 
 /// Makes the disk of a cut from the writes that were kept.
 pub(super) fn remake(
     point: Point,
-    scenarios: &[Scenario],
     image: &Path,
     project: &Project,
     global: &Global,
@@ -87,12 +70,9 @@ pub(super) fn remake(
     let stem = image.file_stem().unwrap_or_default().to_string_lossy();
     // A colon is no part of a file's name everywhere.
     let disk = out.join(format!("{stem}.cut-{}.raw", point.to_string().replace(':', "-")));
-    power_cuts::remake(image, scenario(scenarios)?, &log(&out, image), point, &disk)?;
+    let load = GuestLoad::read(&ProjectFiles, &project.root)?;
+    power_cuts::remake(image, &load, &log(&out, image), point, &disk)?;
     terminal.show(format!("{}\n", disk.display()))
-}
-
-fn scenario(scenarios: &[Scenario]) -> Result<&Scenario, NoScenario> {
-    scenarios.iter().find(|scenario| scenario.name.as_str() == SCENARIO).ok_or(NoScenario)
 }
 
 /// Where the writes are kept.

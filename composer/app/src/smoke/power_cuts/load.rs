@@ -6,12 +6,18 @@
 
 use std::path::Path;
 
+use goni_model::document::fault::Faults;
+use goni_model::document::source::Sources;
+
 use crate::project::Files;
 use crate::smoke::handover::credential;
 use crate::smoke::load::LoadError;
+use crate::smoke::scenario::{self, Scenario};
 
 /// The unit, which the unit of the checks wants.
 const UNIT: &str = "goni-load.service";
+/// The boots that are recorded. No scenario like others: it has no checks.
+const SCENARIO: &str = "qemu/power-cuts.toml";
 /// More than any of the files has.
 const MOST_BYTES: usize = 1 << 20;
 /// How often a replaced file repeats its line.
@@ -19,9 +25,11 @@ const LINES: usize = 100;
 /// The directories with a writer, by their names on the state partition.
 pub const NAMES: [&str; 3] = ["data", "models", "config"];
 
-/// The guest's side of the load.
+/// What is recorded: a scenario without checks, and the guest's side of the load.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct GuestLoad {
+    /// The boots; those of the first machine are recorded.
+    pub scenario: Scenario,
     unit: String,
     script: String,
     writer: String,
@@ -31,14 +39,18 @@ impl GuestLoad {
     /// Reads it from the project at `root`.
     ///
     /// # Errors
-    /// A file cannot be read.
+    /// A file cannot be read, or the scenario is not one.
     pub fn read(files: &dyn Files, root: &Path) -> Result<Self, LoadError> {
         let text = |place: &str| {
             let bytes = files.read(&root.join(place), MOST_BYTES);
             let bytes = bytes.map_err(|source| LoadError::Read { path: place.to_owned(), source })?;
             Ok::<_, LoadError>(String::from_utf8_lossy(&bytes).into_owned())
         };
+        let mut sources = Sources::new();
+        let (file, _) = sources.add(SCENARIO, text(SCENARIO)?.as_bytes());
+        let scenario = scenario::check(&sources, file, "power-cuts".parse()?);
         Ok(Self {
+            scenario: scenario.map_err(|faults| Faults::new(sources, faults))?,
             unit: text("qemu/guest/load.service")?,
             script: text("qemu/guest/load.sh")?,
             writer: text("qemu/guest/load.pl")?,
@@ -307,5 +319,8 @@ mod tests {
         assert!(load.writer.contains("$line x 100"), "{LINES} lines");
         assert!(Way::ALL.iter().all(|way| load.writer.contains(way.word())));
         assert_eq!(load.strings("n0").len(), 5);
+        let recorded: Vec<String> =
+            load.scenario.machines(9)[0].boots.iter().map(|b| b.name.to_string()).collect();
+        assert_eq!(recorded, ["first", "rebooted"]);
     }
 }

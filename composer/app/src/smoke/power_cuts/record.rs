@@ -66,11 +66,11 @@ impl Recorded {
 /// result.
 pub fn record(
     subject: &Subject<'_>,
-    scenario: &Scenario,
     load: &GuestLoad,
     nonce: &str,
     bench: &Bench<'_>,
 ) -> Result<Recorded, PowerCutError> {
+    let scenario = &load.scenario;
     let path = subject.console(&scenario.name);
     let mut console = ConsoleLog::create(&path)?;
     let (accelerator, why) = probe::choose(subject.arch, bench.toolbox, bench.system);
