@@ -1,6 +1,10 @@
-//! Machines with nothing but firmware: buttons, typing, TPMs, and what leaves a restricted network.
+//! Machines with nothing but firmware: buttons, typing, TPMs, and what leaves a restricted network; and
+//! what the host finds on their disks.
 //! Needs the toolbox, as `tests/toolbox.rs` does; no image.
 #![expect(clippy::disallowed_methods, clippy::unwrap_used, reason = "tests look at the machine itself")]
+
+#[path = "machine/disk.rs"]
+mod disk;
 
 use std::fs;
 use std::path::Path;

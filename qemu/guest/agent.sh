@@ -50,7 +50,7 @@ check() {
         [ "$code" = 0 ] || echo failed > "$verdict/outcome"
     fi
     say check "$name" outcome "$(content outcome)" expected "$(content expected)" \
-        observed "$(content observed)" kept "$(content kept)"
+        observed "$(content observed)" kept "$(content kept)" warnings "$(content warnings)"
 }
 
 # The boot is over when systemd has no job left; or when it takes too long, which is for a check to judge.

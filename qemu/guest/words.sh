@@ -16,6 +16,11 @@ skip() {
     exit 0
 }
 
+# warn TEXT: a line for whoever reads the report; the check goes on, and may pass.
+warn() {
+    printf '%s\n' "$1" >> "$verdict/warnings"
+}
+
 # same WHAT EXPECTED OBSERVED
 same() {
     [ "$2" = "$3" ] || fail "$1: $2" "${3:-nothing}"
@@ -64,4 +69,21 @@ as() {
     user=$1 group=$2
     shift 2
     setpriv --reuid "$user" --regid "$group" --clear-groups "$@"
+}
+
+# like UNIT PROGRAM < SCRIPT: runs a script with every setting of a unit - user, limits, sandbox, devices -
+# and prints what it says, whether the unit itself runs or not. `+PROGRAM`: as root outside of the sandbox, but still in such a control group.
+like() {
+    script=$(mktemp /run/goni-smoke-script.XXXXXX)
+    cat > "$script"
+    probe=$(mktemp /run/systemd/system/goni-smoke-XXXXXX.service)
+    {
+        systemctl cat "$1"
+        printf '\n[Unit]\nConditionPathExists=\nCollectMode=inactive-or-failed\n[Service]\nType=oneshot\nRestart=no\nTimeoutStartSec=50\n'
+        printf 'ExecStart=\nExecStart=%s %s\nStandardOutput=truncate:%s\nStandardError=inherit\n' "$2" "$script" "$script.said"
+    } > "$probe"
+    chmod 0644 "$script" "$probe"
+    systemctl start "${probe##*/}" || echo "the probe ended with $?" >> "$script.said"
+    cat "$script.said"
+    rm "$probe" "$script" "$script.said"
 }

@@ -7,8 +7,7 @@
 
 #![expect(
     clippy::disallowed_methods,
-    clippy::print_stdout,
-    reason = "a test of the program runs the program on a copy of the project, and shows a table"
+    reason = "a test of the program runs the program on a copy of the project"
 )]
 #![expect(clippy::unwrap_used, reason = "what cannot be had fails the test")]
 
@@ -90,7 +89,8 @@ fn run(mutation: &Mutation) -> Course {
     let project = tempfile::tempdir().unwrap();
     let recipe = mutated(project.path(), &mutation.name);
     let output = Command::new(env!("CARGO_BIN_EXE_goni-compose"))
-        .args(["smoke", "--report", "json", "--scenario", &mutation.scenario, "--until", &mutation.until])
+        .args(["smoke", "--strict", "--report", "json"])
+        .args(["--scenario", &mutation.scenario, "--until", &mutation.until])
         .arg(&recipe)
         .output()
         .unwrap();

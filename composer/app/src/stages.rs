@@ -6,6 +6,7 @@ pub mod fetch;
 pub mod image;
 pub mod initrd;
 pub mod overlay;
+pub mod settings;
 pub mod state;
 pub mod toolbox;
 pub mod unpack;

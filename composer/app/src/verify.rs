@@ -45,7 +45,7 @@ use crate::host::disk_file::DiskFile;
 use crate::host::environment::node_name;
 use crate::progress::{Progress, Unit};
 use evidence::Evidence;
-pub use facts::{Expectations, Facts, PartitionFact};
+pub use facts::{Expectations, Facts, PartitionFact, ProfileFact};
 use objection::{Objection, Verdict};
 
 /// What progress calls this.

@@ -98,6 +98,19 @@ pub struct ScenarioReport {
     pub milliseconds: u64,
 }
 
+/// Something that a check found and that fails nothing, unless warnings are to.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Warning {
+    /// The check.
+    pub check: Name,
+    /// The scenario it ran in.
+    pub scenario: Name,
+    /// The boot it ran in.
+    pub boot: Name,
+    /// What it found, in a line.
+    pub text: String,
+}
+
 /// How an image came through its smoke.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct SmokeReport {
@@ -109,11 +122,35 @@ pub struct SmokeReport {
     pub scenarios: Vec<ScenarioReport>,
     /// The checks, in the order they ran.
     pub findings: Vec<Finding>,
+    /// What they found and did not fail for.
+    pub warnings: Vec<Warning>,
     /// All of it.
     pub milliseconds: u64,
 }
 
 impl SmokeReport {
+    /// What a check warned of in the run that a finding tells of.
+    pub fn warnings_of(&self, finding: &Finding) -> impl Iterator<Item = &str> {
+        let of = |warning: &&Warning| {
+            warning.check == finding.check
+                && Some(&warning.scenario) == finding.scenario.as_ref()
+                && Some(&warning.boot) == finding.boot.as_ref()
+        };
+        self.warnings.iter().filter(of).map(|warning| warning.text.as_str())
+    }
+
+    /// Makes failures of warnings: what passed with some has failed.
+    pub fn be_strict(&mut self) {
+        for index in 0..self.findings.len() {
+            let texts: Vec<&str> = self.warnings_of(&self.findings[index]).collect();
+            if self.findings[index].outcome == Outcome::Passed && !texts.is_empty() {
+                let observed = texts.join("\n");
+                self.findings[index].outcome =
+                    Outcome::Failed { expected: "no warning".to_owned(), observed };
+            }
+        }
+    }
+
     /// Whether all is well: every scenario ran to its end and no check failed.
     #[must_use]
     pub fn passed(&self) -> bool {

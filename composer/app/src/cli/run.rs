@@ -34,9 +34,16 @@ pub struct RunArguments {
     pub keep: bool,
 }
 
-/// goni-http answers its own node alone; what comes through the forwarded port comes from QEMU's side
-/// of its user network. Source: QEMU's network documentation, “Using the user mode network stack”.
-const FORWARDED: &str = "[Service]\nIPAddressAllow=10.0.2.2\n";
+/// What lets the forwarded port lead to goni-http, by unit: a node lets nobody in, and goni-http answers
+/// its own node alone. What comes through the port comes from QEMU's side of its user network.
+/// Source: QEMU's network documentation, “Using the user mode network stack”.
+const FORWARDED: [(&str, &str); 2] = [
+    ("goni-http.service", "[Service]\nIPAddressAllow=10.0.2.2\n"),
+    (
+        "nftables.service",
+        "[Service]\nExecStartPost=/usr/sbin/nft add element inet goni open { tcp . 7000 }\n",
+    ),
+];
 
 /// Builds, boots, and leaves the terminal to the machine. The image itself is never written to.
 ///
@@ -56,8 +63,11 @@ pub fn run(arguments: &RunArguments, global: &Global, terminal: &Terminal) -> Re
     let run =
         RunDirectory::prepare(workshop.cache(), &booted.image, &folder.board.variables, &toolbox, system)
             .map_err(|e| during(e.into()))?;
-    let opened = handover::credential("systemd.unit-dropin.goni-http.service", FORWARDED);
-    let opened = run.write("forwarded", opened.as_bytes()).map_err(|error| during(error.into()))?;
+    let mut opened = Vec::new();
+    for (unit, text) in FORWARDED {
+        let credential = handover::credential(&format!("systemd.unit-dropin.{unit}"), text);
+        opened.push(run.write(unit, credential.as_bytes()).map_err(|error| during(error.into()))?);
+    }
     let machine = Machine {
         qemu: qemu.clone(),
         board: folder.board,
@@ -66,7 +76,7 @@ pub fn run(arguments: &RunArguments, global: &Global, terminal: &Terminal) -> Re
         variables: RunDirectory::variables(),
         console: Console::Terminal,
         port: None,
-        strings: vec![opened],
+        strings: opened,
         monitor: None,
         hardware: Hardware { network: Network::Forward(arguments.port), ..Hardware::default() },
     };

@@ -57,6 +57,9 @@ pub struct SmokeArguments {
     /// Make the disk of a cut again, from the writes that `--power-cuts` kept
     #[arg(long, value_name = "POINT", conflicts_with_all = ["power_cuts", "all", "scenario", "only", "list"])]
     pub power_cut_at: Option<Point>,
+    /// Fail for what a check warns of
+    #[arg(long)]
+    pub strict: bool,
     /// List scenarios and checks, and boot nothing
     #[arg(long)]
     pub list: bool,
@@ -150,7 +153,10 @@ pub fn run(arguments: &SmokeArguments, global: &Global, terminal: &Terminal) -> 
         let cut = power_cuts::cut(boots, arguments.report, &project, &subject, &bench, terminal);
         return cut.map_err(during);
     }
-    let report = smoke::smoke(&subject, &bench).map_err(|error| during(error.into()))?;
+    let mut report = smoke::smoke(&subject, &bench).map_err(|error| during(error.into()))?;
+    if arguments.strict {
+        report.be_strict();
+    }
     show(&report, arguments, terminal)?;
     if report.passed() {
         return Ok(());
@@ -158,7 +164,9 @@ pub fn run(arguments: &SmokeArguments, global: &Global, terminal: &Terminal) -> 
     let failed = report.failures().map(|finding| format!("{} ({})", finding.check, text::place(finding)));
     let broken_off = report.broken_off().map(|(scenario, why)| format!("{}: {why}", scenario.scenario));
     let what: Vec<String> = failed.chain(broken_off).collect();
-    let consoles = report.scenarios.iter().filter(|scenario| scenario.console_end.is_some());
+    let red: Vec<&Name> = report.failures().filter_map(|finding| finding.scenario.as_ref()).collect();
+    let consoles =
+        report.scenarios.iter().filter(|ran| ran.broken_off.is_some() || red.contains(&&ran.scenario));
     let consoles: Vec<String> =
         consoles.map(|scenario| subject.console(&scenario.scenario).display().to_string()).collect();
     Err(during(Red { what: what.join(", "), consoles: consoles.join("`, `") }.into()))

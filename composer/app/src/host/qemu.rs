@@ -32,7 +32,6 @@ use crate::host::files::FileError;
 use crate::host::interrupt::{Interrupt, Interrupted};
 use crate::host::qemu::monitor::Monitor;
 use crate::host::toolbox::{Toolbox, ToolboxError};
-use crate::smoke::evidence::canary::Canary;
 use crate::smoke::machine::{Accelerator, Machine, Network};
 
 pub use afterwards::{Afterwards, Canaries};
@@ -121,21 +120,9 @@ impl Classify for QemuError {
 /// # Errors
 /// The kernel gives none.
 pub fn nonce() -> io::Result<String> {
-    Ok(random::<16>()?.iter().map(|byte| format!("{byte:02x}")).collect())
-}
-
-/// A canary of its own for a check of a run.
-///
-/// # Errors
-/// The kernel gives no randomness.
-pub fn canary() -> io::Result<Canary> {
-    Ok(Canary::new(random()?))
-}
-
-fn random<const N: usize>() -> io::Result<[u8; N]> {
-    let mut bytes = [0; N];
+    let mut bytes = [0_u8; 16];
     io::Read::read_exact(&mut File::open("/dev/urandom")?, &mut bytes)?;
-    Ok(bytes)
+    Ok(bytes.iter().map(|byte| format!("{byte:02x}")).collect())
 }
 
 /// Measures how long something takes.

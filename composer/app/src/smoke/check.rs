@@ -34,6 +34,8 @@ pub struct Check {
     pub needs: Vec<Feature>,
     /// How long it may take in one boot.
     pub within: Duration,
+    /// Whether it needs the record of who wrote to /var since the boot began.
+    pub witness: bool,
     /// What the guest runs: sh, with the words of `qemu/guest/words.sh`. `None`: what its boots are
     /// expected to be like is all it asserts, and what the host does.
     pub script: Option<String>,
@@ -78,6 +80,8 @@ pub struct CheckDoc {
     /// How long it may take in one boot. Default: 60s.
     #[schemars(with = "Option<String>")]
     pub within: Option<Text>,
+    /// Whether it needs the record of who wrote to /var since the boot began. Default: false.
+    pub witness: Option<bool>,
     /// What the guest runs. Needed, unless the boots are expected to be down or to say something on
     /// their console, or the host asserts something.
     #[schemars(with = "Option<String>")]
@@ -168,6 +172,7 @@ fn check_doc(doc: &CheckDoc, name: Name, scenarios: &[Scenario], checker: &mut C
         boots: boots?,
         needs,
         within: within?,
+        witness: doc.witness.unwrap_or(false),
         script: doc.script.as_ref().map(|text| text.get_ref().clone()),
         host: assertions(doc.host.as_ref(), checker),
         mutations,

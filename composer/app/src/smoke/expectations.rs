@@ -50,6 +50,8 @@ pub struct Promises {
     pub lock_memory: LockMemory,
     /// Directories that are kept beside goni's own.
     pub persist: Vec<ImagePath>,
+    /// Paths below `/var` whose loss at a reboot is meant, sorted.
+    pub volatile: Vec<ImagePath>,
     /// How the state is encrypted.
     pub encryption: StateEncryption,
     /// The sectors it has images for.
@@ -62,6 +64,7 @@ impl Promises {
     pub fn of(project: &Project) -> Self {
         let recipe = &project.recipe;
         let overlays = project.overlays.iter().map(|loaded| &loaded.overlay);
+        let volatile: BTreeSet<&ImagePath> = overlays.clone().flat_map(|overlay| &overlay.volatile).collect();
         let listens: BTreeSet<Port> = overlays.flat_map(|overlay| overlay.listens.iter().copied()).collect();
         Self {
             arch: project.target.arch,
@@ -72,6 +75,7 @@ impl Promises {
             open: recipe.network.open.clone(),
             lock_memory: recipe.service.lock_memory,
             persist: recipe.state.persist.clone(),
+            volatile: volatile.into_iter().cloned().collect(),
             encryption: recipe.state.encryption,
             sector_sizes: recipe.output.sector_sizes.clone(),
         }
@@ -122,7 +126,8 @@ impl Expectations {
         let disk = DiskFile::open(image).map_err(FileError::io("opening", image))?;
         let size = disk.size().map_err(FileError::io("reading", image))?;
         let mut whole = disk.whole().map_err(FileError::io("reading", image))?;
-        Ok(Self::of_table(&gpt::read(&mut whole, size, SectorSize::B512).map_err(error)?, promises))
+        let sector_size = gpt::sector_size(&mut whole).map_err(FileError::io("reading", image))?;
+        Ok(Self::of_table(&gpt::read(&mut whole, size, sector_size).map_err(error)?, promises))
     }
 
     fn of_table(table: &Table, promises: Promises) -> Self {
@@ -166,6 +171,7 @@ impl Expectations {
     pub fn values(&self) -> String {
         let promises = &self.promises;
         let words = |ports: &[Port]| ports.iter().map(Port::to_string).collect::<Vec<_>>().join(" ");
+        let paths = |paths: &[ImagePath]| paths.iter().map(ImagePath::as_str).collect::<Vec<_>>().join(" ");
         let values = [
             ("root_hash", self.root_hash.map(|hash| hash.to_string()).unwrap_or_default()),
             ("state_uuid", self.state.map(|uuid| uuid.hyphenated().to_string()).unwrap_or_default()),
@@ -180,7 +186,8 @@ impl Expectations {
                     LockMemory::Most(most) => most.get().to_string(),
                 },
             ),
-            ("persist", promises.persist.iter().map(ImagePath::as_str).collect::<Vec<_>>().join(" ")),
+            ("persist", paths(&promises.persist)),
+            ("volatile", paths(&promises.volatile)),
             (
                 "encryption",
                 match promises.encryption {
@@ -211,6 +218,7 @@ mod tests {
             listens: vec!["53/udp".parse().unwrap(), "7000/tcp".parse().unwrap()],
             lock_memory: LockMemory::Most("1MiB".parse().unwrap()),
             persist: vec!["/var/lib/it's".parse().unwrap()],
+            volatile: vec!["/var/cache".parse().unwrap(), "/var/tmp".parse().unwrap()],
             ..crate::smoke::testing::promises()
         }
     }
@@ -257,7 +265,7 @@ mod tests {
         assert_eq!(
             expectations.values(),
             "root_hash=''\nstate_uuid=''\nswap='0'\niommu='strict'\nlistens='53/udp 7000/tcp'\nopen=''\n\
-             lock_memory='1048576'\npersist='/var/lib/it'\\''s'\nencryption='none'\n"
+             lock_memory='1048576'\npersist='/var/lib/it'\\''s'\nvolatile='/var/cache /var/tmp'\nencryption='none'\n"
         );
     }
 }

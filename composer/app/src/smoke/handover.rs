@@ -9,6 +9,9 @@ use crate::smoke::expectations::Expectations;
 /// The unit, as systemd.extra-unit.*.
 pub const UNIT: &str = "goni-smoke.service";
 
+/// The unit that watches who writes to /var, started before all others where a check asks for it.
+pub const WITNESS: &str = "goni-smoke-witness.service";
+
 /// The strings of one machine must fit the table the firmware makes of them.
 pub const MOST_BYTES: u64 = 512 << 10;
 
@@ -21,6 +24,10 @@ pub struct GuestSide {
     pub words: String,
     /// `smoke.service`.
     pub unit: String,
+    /// `witness.pl`.
+    pub witness: String,
+    /// `witness.service`.
+    pub witness_unit: String,
 }
 
 /// The SMBIOS strings that hand over checks; `None` if they are more than a table holds.
@@ -41,6 +48,14 @@ pub fn strings(
         ("goni.smoke.words".into(), guest.words.as_str()),
         ("goni.smoke.values".into(), values.as_str()),
     ];
+    let early = format!("[Unit]\nWants={WITNESS}\n");
+    if checks.iter().any(|check| check.witness) {
+        credentials.extend([
+            (format!("systemd.extra-unit.{WITNESS}"), guest.witness_unit.as_str()),
+            ("systemd.unit-dropin.sysinit.target".into(), early.as_str()),
+            ("goni.smoke.witness".into(), guest.witness.as_str()),
+        ]);
+    }
     let scripts = checks.iter().filter_map(|check| Some((&check.name, check.script.as_deref()?)));
     credentials.extend(scripts.map(|(name, script)| (format!("goni.smoke.check.{name}"), script)));
     let strings: Vec<String> = credentials.into_iter().map(|(name, text)| credential(&name, text)).collect();
@@ -92,7 +107,13 @@ mod tests {
 
     #[test]
     fn the_guest_is_handed_unit_agent_words_values_and_scripts() {
-        let guest = GuestSide { agent: "A".into(), words: "W".into(), unit: "U".into() };
+        let guest = GuestSide {
+            agent: "A".into(),
+            words: "W".into(),
+            unit: "U".into(),
+            witness: "P".into(),
+            witness_unit: "V".into(),
+        };
         let promises = crate::smoke::testing::promises();
         let expectations = Expectations { root_hash: None, state: None, promises };
         let strings = strings(&guest, &[], &expectations, "n0", 240).unwrap();

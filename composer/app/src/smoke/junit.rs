@@ -26,16 +26,23 @@ pub fn write(report: &SmokeReport) -> String {
             finding.check,
             seconds(finding.milliseconds)
         ));
-        text.push_str(&match &finding.outcome {
-            Outcome::Passed => "/>\n".to_owned(),
+        let outcome = match &finding.outcome {
+            Outcome::Passed => String::new(),
             Outcome::Failed { expected, observed } => format!(
-                ">\n    <failure message=\"expected {}\">{}</failure>\n  </testcase>\n",
+                "    <failure message=\"expected {}\">{}</failure>\n",
                 escaped(expected),
                 escaped(observed)
             ),
-            Outcome::Skipped { reason } => {
-                format!(">\n    <skipped message=\"{}\"/>\n  </testcase>\n", escaped(reason))
-            }
+            Outcome::Skipped { reason } => format!("    <skipped message=\"{}\"/>\n", escaped(reason)),
+        };
+        let warnings = report.warnings_of(finding);
+        let warnings: String = warnings
+            .map(|text| format!("    <system-out>warning: {}</system-out>\n", escaped(text)))
+            .collect();
+        let inside = outcome + &warnings;
+        text.push_str(&match inside.as_str() {
+            "" => "/>\n".to_owned(),
+            _ => format!(">\n{inside}  </testcase>\n"),
         });
     }
     for (scenario, why) in report.broken_off() {
@@ -81,7 +88,9 @@ mod tests {
     fn a_report_becomes_this_document() {
         let expected = r#"<?xml version="1.0" encoding="UTF-8"?>
 <testsuite name="a&amp;b.raw" tests="4" failures="1" errors="1" skipped="1" time="61.005">
-  <testcase classname="life" name="isolation (first)" time="1.500"/>
+  <testcase classname="life" name="isolation (first)" time="1.500">
+    <system-out>warning: a &lt;door&gt; is ajar</system-out>
+  </testcase>
   <testcase classname="life" name="durability (rebooted)" time="0.020">
     <failure message="expected &lt;nonce&gt;">nothing&#10;at all&#10;�[31m</failure>
   </testcase>

@@ -64,6 +64,8 @@ pub fn load(files: &dyn Files, root: &Path, firmware: QemuFirmware) -> Result<Qe
         agent: folder.text("qemu/guest/agent.sh")?,
         words: folder.text("qemu/guest/words.sh")?,
         unit: folder.text("qemu/guest/smoke.service")?,
+        witness: folder.text("qemu/guest/witness.pl")?,
+        witness_unit: folder.text("qemu/guest/witness.service")?,
     };
     let place = format!(
         "qemu/machines/{}.toml",

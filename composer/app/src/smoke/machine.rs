@@ -202,7 +202,9 @@ impl Machine {
         // It has to come before the devices behind it. The board `virt` will want `iommu=smmuv3` among
         // the keys of its machine instead.
         if self.hardware.iommu {
-            arguments.add("-device", "intel-iommu".into());
+            // Interrupts are left alone: a kernel whose timer is late on a busy host panics where they are
+            // remapped ("timer doesn't work through Interrupt-remapped IO-APIC"), and tries again elsewhere.
+            arguments.add("-device", "intel-iommu,intremap=off".into());
         }
     }
 
@@ -405,7 +407,7 @@ virtserialport,chardev=load,name=org.goni.load";
             .into_iter()
             .filter(|argument| argument.starts_with(|c: char| c != '-') && !plain.contains(argument))
             .collect();
-        let expected = "intel-iommu
+        let expected = "intel-iommu,intremap=off
 virtio-blk-pci,drive=disk,bootindex=0,logical_block_size=4096,physical_block_size=4096,\
 disable-legacy=on,iommu_platform=on
 if=none,id=second,format=raw,cache=unsafe,file=/machine/second.raw

@@ -46,6 +46,8 @@ pub enum Said {
         outcome: Outcome,
         /// What later boots are to be told.
         kept: BTreeMap<String, String>,
+        /// What it found besides, a line each.
+        warnings: Vec<String>,
     },
 }
 
@@ -75,6 +77,7 @@ struct Line {
     expected: Option<String>,
     observed: Option<String>,
     kept: Option<String>,
+    warnings: Option<String>,
 }
 
 /// 32 bytes that a check spreads and the host looks for: its own for each check and run, and nobody
@@ -109,7 +112,8 @@ pub fn parse(line: &[u8], nonce: &str) -> Result<Message, Refusal> {
         (Some("diagnosis"), None) => Said::Diagnosis(line.text.unwrap_or_default()),
         (None, Some(check)) => {
             let outcome = outcome(line.outcome.as_deref(), line.expected, line.observed)?;
-            Said::Verdict { check, outcome, kept: kept(&line.kept.unwrap_or_default())? }
+            let warnings = line.warnings.iter().flat_map(|text| text.lines()).map(str::to_owned).collect();
+            Said::Verdict { check, outcome, kept: kept(&line.kept.unwrap_or_default())?, warnings }
         }
         _ => return Err(Refusal::Malformed),
     };
@@ -158,11 +162,14 @@ mod tests {
     #[test]
     fn a_verdict_is_read_with_what_it_saw() {
         assert_eq!(
-            say(r#""check":"x","outcome":"failed","expected":"a","observed":"b\nc","kept":"id=9f k=v ""#),
+            say(
+                r#""check":"x","outcome":"failed","expected":"a","observed":"b\nc","kept":"id=9f k=v ","warnings":"d\ne""#
+            ),
             Ok(Said::Verdict {
                 check: "x".into(),
                 outcome: Outcome::Failed { expected: "a".into(), observed: "b\nc".into() },
                 kept: [("id", "9f"), ("k", "v")].map(|(k, v)| (k.into(), v.into())).into(),
+                warnings: vec!["d".into(), "e".into()],
             })
         );
         assert_eq!(

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use goni_model::report::{Finding, ScenarioReport};
+use goni_model::report::{Finding, ScenarioReport, Warning};
 use goni_model::size::SectorSize;
 
 use crate::host::command::last_lines;
@@ -52,7 +52,7 @@ impl Common<'_> {
         scenario: &Scenario,
         checks: &[&Check],
         count: usize,
-    ) -> Result<(ScenarioReport, Vec<Finding>), SmokeError> {
+    ) -> Result<(ScenarioReport, Vec<Finding>, Vec<Warning>), SmokeError> {
         let watch = StopWatch::start();
         let path = self.subject.console(&scenario.name);
         let mut log = ConsoleLog::create(&path)?;
@@ -89,7 +89,7 @@ impl Common<'_> {
         for (boot, text) in &session.diagnoses {
             log.note(&format!("what the guest said of the boot `{boot}`:\n{text}"));
         }
-        let Session { boots, mut findings, ignored, .. } = session;
+        let Session { boots, mut findings, warnings, ignored, .. } = session;
         findings.extend(match &broken_off {
             None => {
                 let arch = self.subject.arch;
@@ -107,7 +107,7 @@ impl Common<'_> {
             console_end: failed.then(|| last_lines(shown().as_bytes(), CONSOLE_LINES)),
             milliseconds: watch.milliseconds(),
         };
-        Ok((report, findings))
+        Ok((report, findings, warnings))
     }
 
     /// The first device of a scenario, as it leaves the factory.

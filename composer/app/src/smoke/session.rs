@@ -9,7 +9,7 @@ use std::io;
 use std::time::Duration;
 
 use goni_model::name::Name;
-use goni_model::report::{BootReport, Finding, Outcome};
+use goni_model::report::{BootReport, Finding, Outcome, Warning};
 
 use crate::host::interrupt::Interrupted;
 use crate::host::qemu::{Event, Powered};
@@ -146,6 +146,8 @@ pub struct Session<'a> {
     pub boots: Vec<BootReport>,
     /// How the checks came out.
     pub findings: Vec<Finding>,
+    /// What they found besides.
+    pub warnings: Vec<Warning>,
     /// What the guest said was wrong with it, by boot.
     pub diagnoses: Vec<(Name, String)>,
     /// Lines that were not of this run.
@@ -180,6 +182,7 @@ impl<'a> Session<'a> {
             kept: BTreeMap::new(),
             boots: Vec::new(),
             findings: Vec::new(),
+            warnings: Vec::new(),
             diagnoses: Vec::new(),
             ignored: 0,
         }
@@ -294,13 +297,20 @@ impl<'a> Session<'a> {
         }
         say(guest, &line)?;
         let waited_for = format!("an answer to `{}`", check.name);
-        let (outcome, kept) = self.wait(guest, check.within + GRACE, &waited_for, |said| match said {
-            Said::Verdict { check: name, outcome, kept } if name == check.name.as_str() => {
-                Some((outcome, kept))
-            }
-            _ => None,
-        })?;
+        let (outcome, kept, warnings) =
+            self.wait(guest, check.within + GRACE, &waited_for, |said| match said {
+                Said::Verdict { check: name, outcome, kept, warnings } if name == check.name.as_str() => {
+                    Some((outcome, kept, warnings))
+                }
+                _ => None,
+            })?;
         self.kept.extend(kept);
+        self.warnings.extend(warnings.into_iter().map(|text| Warning {
+            check: check.name.clone(),
+            scenario: self.scenario.name.clone(),
+            boot: boot.name.clone(),
+            text,
+        }));
         Ok(outcome)
     }
 

@@ -75,12 +75,14 @@ pub fn smoke(subject: &Subject<'_>, bench: &Bench<'_>) -> Result<SmokeReport, Sm
         accelerator: why,
         scenarios: Vec::new(),
         findings: Vec::new(),
+        warnings: Vec::new(),
         milliseconds: 0,
     };
     for plan in plans.iter().filter(|plan| plan.boots > 0) {
-        let (scenario, findings) = common.run(plan.trial.scenario, &plan.checks, plan.boots)?;
+        let (scenario, findings, warnings) = common.run(plan.trial.scenario, &plan.checks, plan.boots)?;
         report.scenarios.push(scenario);
         report.findings.extend(findings);
+        report.warnings.extend(warnings);
     }
     report.findings.extend(plans.iter().flat_map(Plan::skips));
     report.milliseconds = watch.milliseconds();

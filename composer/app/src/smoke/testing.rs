@@ -2,7 +2,7 @@
 
 use goni_model::arch::Arch;
 use goni_model::recipe::{Iommu, LockMemory, StateEncryption};
-use goni_model::report::{BootReport, Finding, Outcome, ScenarioReport, SmokeReport};
+use goni_model::report::{BootReport, Finding, Outcome, ScenarioReport, SmokeReport, Warning};
 use goni_model::size::SectorSize;
 
 use crate::smoke::expectations::Promises;
@@ -16,6 +16,7 @@ pub(crate) fn promises() -> Promises {
         iommu: Iommu::Lazy,
         listens: Vec::new(),
         open: Vec::new(),
+        volatile: Vec::new(),
         lock_memory: LockMemory::Unlimited,
         persist: Vec::new(),
         encryption: StateEncryption::None,
@@ -58,6 +59,12 @@ pub(crate) fn report() -> SmokeReport {
             finding("durability", Some("rebooted"), failed, 20),
             finding("swap-encrypted", None, skipped, 0),
         ],
+        warnings: vec![Warning {
+            check: "isolation".parse().unwrap(),
+            scenario: "life".parse().unwrap(),
+            boot: "first".parse().unwrap(),
+            text: "a <door> is ajar".into(),
+        }],
         milliseconds: 61_005,
     }
 }

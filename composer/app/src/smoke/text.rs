@@ -14,7 +14,12 @@ pub fn tally(report: &SmokeReport) -> String {
             Outcome::Skipped { .. } => skipped += 1,
         }
     }
-    format!("{passed} passed, {failed} failed, {skipped} skipped")
+    let warnings = match report.warnings.len() {
+        0 => String::new(),
+        1 => ", 1 warning".to_owned(),
+        count => format!(", {count} warnings"),
+    };
+    format!("{passed} passed, {failed} failed, {skipped} skipped{warnings}")
 }
 
 /// The report: scenarios with their boots, one line a check, then what failed.
@@ -41,6 +46,13 @@ pub fn write(report: &SmokeReport) -> String {
             place(finding),
             seconds(finding.milliseconds),
         ));
+    }
+    for finding in &report.findings {
+        let warnings: Vec<&str> = report.warnings_of(finding).collect();
+        if !warnings.is_empty() && finding.outcome == Outcome::Passed {
+            text.push_str(&format!("\n{} ({})\n", finding.check, place(finding)));
+            text.push_str(&indented("  warning   ", &warnings.join("\n")));
+        }
     }
     for finding in report.failures() {
         let Outcome::Failed { expected, observed } = &finding.outcome else { continue };
@@ -136,6 +148,9 @@ passed   isolation              life/first                 1.5 s
 FAILED   durability             life/rebooted              0.0 s
 skipped  swap-encrypted         life                       0.0 s  the image has no swap
 
+isolation (life/first)
+  warning   a <door> is ajar
+
 durability (life/rebooted)
   expected  <nonce>
   observed  nothing
@@ -149,7 +164,7 @@ the last lines of a.life.console.log:
 
 2 lines on the guest's port were not of this run
 
-1 passed, 1 failed, 1 skipped in 61.0 s; tcg: because
+1 passed, 1 failed, 1 skipped, 1 warning in 61.0 s; tcg: because
 ";
         assert_eq!(write(&report()), expected);
     }

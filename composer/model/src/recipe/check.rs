@@ -1,6 +1,8 @@
 //! From a recipe as typed to a recipe as meant: formats, limits, defaults, and words that contradict.
 
+mod persist;
 mod promises;
+mod words;
 
 use std::collections::BTreeMap;
 use std::fmt::Display;
@@ -11,7 +13,7 @@ use toml::Spanned;
 use crate::document::checker::{Checker, Text};
 use crate::document::fault::Fault;
 use crate::document::source::Span;
-use crate::name::{ImagePath, KernelWord, Name, SuiteName};
+use crate::name::{Name, SuiteName};
 use crate::recipe::doc::{
     ArchiveDoc, DebianDoc, KernelDoc, KeyDoc, OutputDoc, PayloadDoc, RecipeDoc, RootDoc, SourceDoc, StateDoc,
     SwapDoc,
@@ -23,6 +25,8 @@ use crate::recipe::{
 };
 use crate::size::{Alignment, ByteCount, SectorSize};
 
+pub(crate) use words::command_line;
+
 /// The least size of the EFI system partition. Source: what Jetson's firmware asks for, and room for
 /// two unified kernel images beside a third that is being written.
 const ESP_LEAST: ByteCount = ByteCount::from_mib(512);
@@ -32,10 +36,6 @@ const PARTITION_MOST: ByteCount = ByteCount::new(2 << 40);
 
 const ROOT_DEFAULT: ByteCount = ByteCount::from_mib(1024);
 const STATE_DEFAULT: ByteCount = ByteCount::from_mib(512);
-
-/// Command line words, or their beginnings, that the program writes itself.
-const OWN_WORDS: [&str; 8] =
-    ["root=", "roothash=", "usrhash=", "init=", "rdinit=", "systemd.verity", "rootfstype=", "initrd="];
 
 /// Checks a merged recipe; `None` goes with at least one fault in the checker.
 pub(super) fn check(doc: &RecipeDoc, known: &Known, checker: &mut Checker) -> Option<Recipe> {
@@ -270,14 +270,7 @@ fn state(doc: &StateDoc, checker: &mut Checker) -> State {
             StateEncryption::None
         }
     };
-    State { size, encryption, persist: persist(doc.persist.as_deref().unwrap_or_default(), checker) }
-}
-
-/// Directories that are kept: below `/var` or `/etc`, none inside another.
-fn persist(list: &[Text], checker: &mut Checker) -> Vec<ImagePath> {
-    let mut paths: Vec<ImagePath> = checker.list(list);
-    paths.sort();
-    paths
+    State { size, encryption, persist: persist::persist(doc.persist.as_deref().unwrap_or_default(), checker) }
 }
 
 fn kernel(doc: Option<&KernelDoc>, checker: &mut Checker) -> Kernel {
@@ -288,17 +281,6 @@ fn kernel(doc: Option<&KernelDoc>, checker: &mut Checker) -> Kernel {
         [Iommu::Lazy, Iommu::Strict, Iommu::Passthrough].map(|iommu| (iommu.name(), iommu)),
     );
     Kernel { command_line: command_line(words, checker), iommu }
-}
-
-/// The words of a kernel command line, refusing those that the program writes itself.
-pub(crate) fn command_line(words: &[Text], checker: &mut Checker) -> Vec<KernelWord> {
-    for text in words {
-        let word = text.get_ref().as_str();
-        if OWN_WORDS.iter().any(|own| word.starts_with(own)) || matches!(word, "ro" | "rw") {
-            checker.fault_at(text, format!("`{}` is written by the build itself", word.escape_debug()));
-        }
-    }
-    words.iter().filter_map(|text| checker.parse(text)).collect()
 }
 
 fn output(doc: &OutputDoc, checker: &mut Checker) -> Output {

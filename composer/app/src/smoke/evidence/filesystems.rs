@@ -86,7 +86,7 @@ mod tests {
         let clean = Verdict::of_judge("esp", "fsck.fat -n", &output(0, "clean"));
         assert_eq!(Verdict::outcome(std::slice::from_ref(&clean)), Outcome::Passed);
         let bad = Verdict::of_judge("state", "e2fsck -fn", &output(4, "one\ntwo\nthree\nfour\n"));
-        let worse = Verdict::of_judge("esp", "fsck.fat -n", &output(1, "cut"));
+        let worse = Verdict::of_judge("esp", "fsck.fat -n", &output(1, "cut\n"));
         let Outcome::Failed { observed, .. } = Verdict::outcome(&[clean, bad, worse]) else { panic!() };
         let state = "state: `e2fsck -fn` ended with exit code 4: two, three, four, e2fsck 1.47.2";
         assert_eq!(

@@ -109,6 +109,7 @@ fn check(name: &str, boots: &[&str]) -> Check {
         boots: boots.iter().map(|boot| boot.parse().unwrap()).collect(),
         needs: Vec::new(),
         within: Duration::from_secs(60),
+        witness: false,
         script: Some("true".to_owned()),
         host: Vec::new(),
         mutations: Vec::new(),

@@ -21,7 +21,7 @@ pub fn scan(mut stream: impl Read, needles: &[&[u8]], mut found: impl FnMut(usiz
     let mut seen = 0;
     let mut start = 0_u64;
     loop {
-        let read = fill(&mut stream, &mut buffer[seen..])?;
+        let (read, ended) = fill(&mut stream, &mut buffer[seen..]);
         let end = seen + read;
         for (which, finder) in finders.iter().enumerate() {
             // What ends among the bytes that were seen was told before.
@@ -31,6 +31,7 @@ pub fn scan(mut stream: impl Read, needles: &[&[u8]], mut found: impl FnMut(usiz
                 found(which, start + to_u64(from + at));
             }
         }
+        ended?;
         if read < buffer.len() - seen {
             return Ok(start + to_u64(end));
         }
@@ -41,18 +42,19 @@ pub fn scan(mut stream: impl Read, needles: &[&[u8]], mut found: impl FnMut(usiz
     }
 }
 
-/// Reads until the buffer is full or the stream is at its end.
-fn fill(stream: &mut impl Read, buffer: &mut [u8]) -> io::Result<usize> {
+/// Reads until the buffer is full or the stream is at its end. What came before an error counts: a
+/// compressed stream that is cut ends with one.
+fn fill(stream: &mut impl Read, buffer: &mut [u8]) -> (usize, io::Result<()>) {
     let mut filled = 0;
     while filled < buffer.len() {
         match stream.read(&mut buffer[filled..]) {
             Ok(0) => break,
             Ok(count) => filled += count,
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            Err(error) => return Err(error),
+            Err(error) => return (filled, Err(error)),
         }
     }
-    Ok(filled)
+    (filled, Ok(()))
 }
 
 #[cfg(test)]
@@ -84,6 +86,19 @@ mod tests {
             expected.sort_unstable();
             assert_eq!(places(&bytes, &[b"canar", b"xy"]), expected, "{shift}");
         }
+    }
+
+    #[test]
+    fn what_comes_before_an_error_is_searched() {
+        struct Broken;
+        impl Read for Broken {
+            fn read(&mut self, _: &mut [u8]) -> io::Result<usize> {
+                Err(io::ErrorKind::InvalidData.into())
+            }
+        }
+        let mut found = Vec::new();
+        let error = scan(b"xcanary".chain(Broken), &[b"canary"], |_, at| found.push(at)).unwrap_err();
+        assert_eq!((found, error.kind()), (vec![1], io::ErrorKind::InvalidData));
     }
 
     #[test]
