@@ -10,6 +10,7 @@ pub mod load;
 pub mod points;
 pub mod record;
 pub mod replay;
+mod stretch;
 pub mod text;
 
 use std::path::Path;
@@ -30,11 +31,12 @@ use crate::host::qemu::{self, QemuError, StopWatch};
 use crate::host::scratch::Scratch;
 use crate::host::toolbox::ToolboxError;
 use crate::progress::Unit;
-use crate::smoke::power_cuts::judge::{Batch, Fault, Files, Law, Places, Touched};
+use crate::smoke::power_cuts::judge::{Fault, Files, Law, Places};
 use crate::smoke::power_cuts::load::GuestLoad;
 use crate::smoke::power_cuts::points::Point;
 use crate::smoke::power_cuts::record::{Part, Recorded};
 use crate::smoke::power_cuts::replay::{Replica, Tape};
+use crate::smoke::power_cuts::stretch::{Stretch, Verdicts};
 use crate::smoke::select::Until;
 use crate::smoke::{Bench, SmokeError, Subject};
 
@@ -42,8 +44,6 @@ use crate::smoke::{Bench, SmokeError, Subject};
 const STAGE: &str = "power cuts";
 /// How the name of a disk ends that is booted after a cut.
 const CUT: &str = "cut.raw";
-/// How many copies are judged in one sandbox.
-const BATCH: usize = 16;
 /// Magic of ext4, and where it is. Source: Linux, Documentation/filesystems/ext4/super.rst.
 const EXT4_MAGIC: (u64, [u8; 2]) = (1024 + 0x38, [0x53, 0xEF]);
 
@@ -253,15 +253,6 @@ struct Trial<'a> {
     seed: u64,
 }
 
-/// What came of some cuts that followed one another.
-#[derive(Default)]
-struct Verdicts {
-    judged: u64,
-    equal: u64,
-    lossy: u64,
-    faults: Vec<Fault>,
-}
-
 impl Trial<'_> {
     fn part(&self, part: &Part, tape: &Tape, law: &Law<'_>) -> Result<PowerCutPart, PowerCutError> {
         let watch = StopWatch::start();
@@ -283,7 +274,7 @@ impl Trial<'_> {
                     losses.iter().copied().filter(|loss| (start..=end).contains(&loss.at)).collect();
                 let folder = scratch.path().join(format!("from-{start}"));
                 files::create_directories(&folder)?;
-                Stretch { trial: self, tape, law, folder: &folder }.judge(start, end, &losses)
+                Stretch { bench: self.bench, tape, law, folder: &folder }.judge(start, end, &losses)
             })
             .collect();
         let mut all = Verdicts::default();
@@ -372,92 +363,5 @@ impl Trial<'_> {
             }
         }
         Ok((booted, faults))
-    }
-}
-
-/// Cuts that follow one another, judged on one disk.
-struct Stretch<'a> {
-    trial: &'a Trial<'a>,
-    tape: &'a Tape,
-    law: &'a Law<'a>,
-    folder: &'a Path,
-}
-
-impl Stretch<'_> {
-    fn judge(&self, start: u64, end: u64, losses: &[Point]) -> Result<Verdicts, PowerCutError> {
-        let bench = self.trial.bench;
-        let path = self.folder.join("disk.raw");
-        let writing = |source| FileError::io("writing", &path)(source);
-        let entries = &self.tape.index.entries;
-        let mut replica = Replica::begin(self.tape, &path).map_err(writing)?;
-        let mut batch = Batch::begin(self.law, bench, self.folder.join("batch"))?;
-        let mut verdicts = Verdicts::default();
-        let mut places = Places::of(&self.law.table, self.law.arch);
-        // Whoever loses writes begins at the flush before, which may be before this stretch.
-        let mut losses: Vec<(u64, Point)> =
-            losses.iter().map(|loss| (points::flushed(entries, loss.at), *loss)).collect();
-        losses.sort_unstable();
-        let mut losses = losses.into_iter().peekable();
-        let from = losses.peek().map_or(start, |(from, _)| start.min(*from));
-        for at in from..=end {
-            bench.interrupt.check()?;
-            let before = at.checked_sub(1).and_then(|number| entries.get(to_usize(number)));
-            replica.advance(at).map_err(writing)?;
-            if at >= start {
-                let touched = match (at == start, before, &places) {
-                    (true, _, _) | (_, _, None) => Touched::ALL,
-                    (_, None, _) => Touched::default(),
-                    (_, Some(entry), Some(places)) => places.touched(&entry.range()),
-                };
-                if touched.anything() {
-                    verdicts.judged += 1;
-                    // Places are those of the table that was last whole.
-                    places = batch.take(Point::after(at), replica.disk(), touched)?.or(places);
-                } else {
-                    verdicts.equal += 1;
-                }
-            }
-            while let Some((_, loss)) = losses.next_if(|(from, _)| *from == at) {
-                verdicts.lossy += 1;
-                self.lose(loss, replica.disk(), &mut batch, places.as_ref())?;
-            }
-            if batch.len() >= BATCH {
-                batch.judge()?;
-            }
-        }
-        batch.judge()?;
-        verdicts.faults = std::mem::take(&mut batch.faults);
-        Ok(verdicts)
-    }
-
-    /// Judges the disk of a cut that lost some of what was not flushed; `flushed` has all that was.
-    fn lose(
-        &self,
-        loss: Point,
-        flushed: &DiskFile,
-        batch: &mut Batch<'_>,
-        places: Option<&Places>,
-    ) -> Result<(), PowerCutError> {
-        let path = self.folder.join("lossy.raw");
-        let writing = |source| FileError::io("writing", &path)(source);
-        let kept = points::kept(&self.tape.index.entries, loss);
-        let ranges = kept.iter().map(|number| self.tape.index.entries[to_usize(*number)].range());
-        let touched = ranges
-            .map(|range| places.map_or(Touched::ALL, |places| places.touched(&range)))
-            .fold(Touched { state: true, ..Touched::default() }, Touched::and);
-        // Root and swap are not judged, and not copied.
-        let parts: Vec<std::ops::Range<u64>> = match places {
-            Some(places) => places.judged(touched, self.tape.size.get()),
-            None => std::iter::once(0..self.tape.size.get()).collect(),
-        };
-        let disk = DiskFile::create(&path, self.tape.size).map_err(writing)?;
-        for part in parts {
-            flushed.copy_into(part, &disk).map_err(writing)?;
-        }
-        for number in kept {
-            self.tape.apply(&self.tape.index.entries[to_usize(number)], &disk).map_err(writing)?;
-        }
-        batch.take(loss, &disk, touched)?;
-        Ok(disk.remove().map_err(writing)?)
     }
 }
