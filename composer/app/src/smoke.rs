@@ -17,6 +17,7 @@ pub mod junit;
 mod load;
 pub mod machine;
 mod outside;
+pub mod power_cuts;
 pub mod preparation;
 pub mod protocol;
 mod run;

@@ -7,6 +7,7 @@
 //! Source: UEFI 2.10 §5.2.3 and §5.3.
 
 mod device;
+mod either;
 mod read;
 mod write;
 
@@ -16,6 +17,7 @@ use goni_model::number::to_u64;
 use goni_model::size::{Alignment, ByteCount, Lba, SectorSize};
 use uuid::Uuid;
 
+pub use either::{Copy, read_either};
 pub use read::{read, sector_size};
 pub use write::write;
 

@@ -12,3 +12,4 @@ pub mod qcow2;
 pub mod tree;
 pub mod uki;
 pub mod verity;
+pub mod write_log;

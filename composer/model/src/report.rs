@@ -1,9 +1,13 @@
 //! Reports: what was checked, and how it came out. Skips are told, too; nothing is a bare yes or no.
 
+mod power_cuts;
+
 use serde::Serialize;
 
 use crate::digest::Sha256Digest;
 use crate::name::Name;
+
+pub use power_cuts::{PowerCutFault, PowerCutPart, PowerCutReport};
 
 impl std::fmt::Display for Finding {
     /// The check and, where it failed, what was expected and what was there.

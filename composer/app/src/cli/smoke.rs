@@ -1,5 +1,7 @@
 //! `smoke`: boots what it built, and checks it from inside.
 
+mod power_cuts;
+
 use std::path::{Path, PathBuf};
 
 use clap::Args;
@@ -20,6 +22,7 @@ use crate::host::project::ProjectFiles;
 use crate::project::{self, Project};
 use crate::smoke::expectations::{Expectations, Promises};
 use crate::smoke::feature::Feature;
+use crate::smoke::power_cuts::points::Point;
 use crate::smoke::select::{Trial, Unknown, Until, Wish, known_boot, select};
 use crate::smoke::{self, Bench, SmokeError, Subject, junit, text};
 use crate::workshop::Workshop;
@@ -48,6 +51,14 @@ pub struct SmokeArguments {
     /// Go through each scenario up to this boot, where it has one
     #[arg(long, value_name = "BOOT", conflicts_with = "first_boot")]
     pub until: Option<Name>,
+    /// Instead, cut the power after every write of a first boot and of a reboot under load, and boot
+    /// the disks of so many cuts of each; 0: judge their file systems alone
+    #[arg(long, value_name = "BOOTS", num_args = 0..=1, default_missing_value = "12")]
+    #[arg(conflicts_with_all = ["all", "scenario", "only", "list", "junit"])]
+    pub power_cuts: Option<u64>,
+    /// Make the disk of a cut again, from the writes that `--power-cuts` kept
+    #[arg(long, value_name = "POINT", conflicts_with_all = ["power_cuts", "all", "scenario", "only", "list"])]
+    pub power_cut_at: Option<Point>,
     /// Fail for what a check warns of
     #[arg(long)]
     pub strict: bool,
@@ -113,6 +124,9 @@ pub fn run(arguments: &SmokeArguments, global: &Global, terminal: &Terminal) -> 
     }
 
     let booted = booted(arguments.image.as_deref(), &arguments.build, global, terminal)?;
+    if let Some(point) = arguments.power_cut_at {
+        return power_cuts::remake(point, &booted.image, &project, global, terminal).map_err(during);
+    }
     let workshop = Workshop::open(global.choices())?;
     let consoles = global.out.clone().unwrap_or_else(|| project.root.join("out"));
     files::create_directories(&consoles)?;
@@ -136,6 +150,11 @@ pub fn run(arguments: &SmokeArguments, global: &Global, terminal: &Terminal) -> 
         interrupt: workshop.interrupt(),
         progress: terminal.progress(),
     };
+    if let Some(boots) = arguments.power_cuts {
+        let subject = Subject { trials: power_cuts::healthy(&folder)?, ..subject };
+        let cut = power_cuts::cut(boots, arguments.report, &project, &subject, &bench, terminal);
+        return cut.map_err(during);
+    }
     let mut report = smoke::smoke(&subject, &bench).map_err(|error| during(error.into()))?;
     if arguments.strict {
         report.be_strict();

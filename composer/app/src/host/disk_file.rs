@@ -1,5 +1,7 @@
 //! A disk in the making: one sparse file, and windows onto its partitions.
 
+mod copying;
+
 use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::ops::Range;

@@ -270,6 +270,14 @@ pub fn parent(path: &Path) -> &Path {
     }
 }
 
+/// Removes a file.
+///
+/// # Errors
+/// What removing raises.
+pub fn remove_file(path: &Path) -> Result<(), FileError> {
+    std::fs::remove_file(path).map_err(FileError::io("removing", path))
+}
+
 /// Removes a directory and all below it, symbolic links as links; fine if it is not there.
 ///
 /// # Errors

@@ -7,6 +7,7 @@
 mod afterwards;
 mod console;
 mod directory;
+mod heard;
 mod monitor;
 mod preparation;
 pub mod probe;
@@ -36,6 +37,7 @@ use crate::smoke::machine::{Accelerator, Machine, Network};
 pub use afterwards::{Afterwards, Canaries};
 pub use console::{ConsoleLog, MOST_CONSOLE_BYTES};
 pub use directory::RunDirectory;
+pub use heard::Hearing;
 pub use monitor::MonitorError;
 
 /// Where a run's directory is, as the machine sees it.

@@ -17,7 +17,7 @@ use goni_model::target::Qemu;
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-pub use hardware::{Hardware, Network, Tpm, WhichTpm};
+pub use hardware::{Hardware, Network, Recording, Tpm, WhichTpm};
 
 /// The surroundings of a firmware.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -137,6 +137,8 @@ pub struct Machine {
 
 /// The name of the port that the guest's side finds in `/dev/virtio-ports`.
 pub const PORT: &str = "org.goni.smoke";
+/// The name of the port at which the guest's load tells what it has flushed.
+pub const LOAD_PORT: &str = "org.goni.load";
 
 impl Machine {
     /// The emulator's arguments.
@@ -161,6 +163,10 @@ impl Machine {
             arguments.add("-device", self.virtio("virtio-serial-pci", ""));
             arguments.add_socket("port", path);
             arguments.add("-device", format!("virtserialport,chardev=port,name={PORT}"));
+        }
+        if let Some(recording) = &self.hardware.recording {
+            arguments.add_socket("load", &recording.port);
+            arguments.add("-device", format!("virtserialport,chardev=load,name={LOAD_PORT}"));
         }
         for path in &self.strings {
             arguments.add("-smbios", format!("type=11,path={}", escaped(path)));
@@ -212,7 +218,13 @@ impl Machine {
         let drive = |id: &str, format: &str, path: &Path| {
             format!("if=none,id={id},format={format},cache=unsafe,file={}", escaped(path))
         };
-        arguments.add("-drive", drive("disk", "qcow2", &self.disk));
+        match &self.hardware.recording {
+            None => arguments.add("-drive", drive("disk", "qcow2", &self.disk)),
+            Some(recording) => {
+                let nodes = recorded(&self.disk, &recording.log, self.hardware.sectors);
+                nodes.into_iter().for_each(|node| arguments.add("-blockdev", node));
+            }
+        }
         // A firmware that is told where to begin looks nowhere else: not at the network either.
         let disk = format!(",drive=disk,bootindex=0{sectors}");
         arguments.add("-device", self.virtio("virtio-blk-pci", &disk));
@@ -258,6 +270,23 @@ impl Arguments {
     fn add_socket(&mut self, id: &str, path: &Path) {
         self.add("-chardev", format!("socket,id={id},path={}", escaped(path)));
     }
+}
+
+/// The nodes between the file of a recorded disk and its device, from below. The uppermost alone lets the
+/// guest flush, which it records; below that nothing reaches the host's disk, as without a recording.
+/// The log's superblock is always up to date: it tells how far the guest was when it said something.
+fn recorded(disk: &Path, log: &Path, sectors: SectorSize) -> [String; 4] {
+    let below = "cache.no-flush=on,discard=unmap";
+    [
+        format!("driver=file,node-name=overlay-file,{below},filename={}", escaped(disk)),
+        format!("driver=qcow2,node-name=overlay,{below},file=overlay-file"),
+        format!("driver=file,node-name=log,cache.no-flush=on,filename={}", escaped(log)),
+        format!(
+            "driver=blklogwrites,node-name=disk,discard=unmap,file=overlay,log=log,\
+             log-sector-size={},log-super-update-interval=1",
+            sectors.get()
+        ),
+    ]
 }
 
 /// A path as the value of a key: QEMU writes a comma twice. Source: qemu(1), “-drive file”.
@@ -340,6 +369,28 @@ mod tests {
     }
 
     #[test]
+    fn a_recorded_machine_writes_to_its_disk_through_the_log() {
+        let recording = Recording { log: "/machine/log".into(), port: "/machine/load".into() };
+        let plain = machine().arguments();
+        let hardware = Hardware { recording: Some(recording), ..Hardware::default() };
+        let arguments = Machine { hardware, ..machine() }.arguments();
+        let more: Vec<&str> =
+            arguments.iter().filter(|argument| !plain.contains(argument)).map(String::as_str).collect();
+        let expected = "-blockdev
+driver=file,node-name=overlay-file,cache.no-flush=on,discard=unmap,filename=/machine/a,,b.qcow2
+-blockdev
+driver=qcow2,node-name=overlay,cache.no-flush=on,discard=unmap,file=overlay-file
+-blockdev
+driver=file,node-name=log,cache.no-flush=on,filename=/machine/log
+-blockdev
+driver=blklogwrites,node-name=disk,discard=unmap,file=overlay,log=log,log-sector-size=512,log-super-update-interval=1
+socket,id=load,path=/machine/load
+virtserialport,chardev=load,name=org.goni.load";
+        assert_eq!(more.join("\n"), expected);
+        assert!(!arguments.iter().any(|argument| argument.contains("cache=unsafe")), "{arguments:?}");
+    }
+
+    #[test]
     fn what_a_boot_adds_has_these_arguments() {
         let capture = "/machine/capture.pcap".into();
         let hardware = Hardware {
@@ -348,6 +399,7 @@ mod tests {
             sectors: SectorSize::B4096,
             second_disk: Some("/machine/second.raw".into()),
             tpm: Some(Tpm { which: WhichTpm::Own, socket: "/machine/tpm/socket".into() }),
+            recording: None,
         };
         let plain = machine().arguments();
         let added: Vec<String> = Machine { hardware, ..machine() }

@@ -174,6 +174,7 @@ impl Common<'_> {
                 sectors: device.sectors,
                 second_disk: device.second_disk.clone(),
                 tpm: self.tpm(setting.tpm).map(RunDirectory::tpm),
+                recording: None,
             },
         })
     }

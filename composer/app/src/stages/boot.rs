@@ -1,8 +1,9 @@
 //! What the firmware reads: the kernel image with its command line, and the EFI system partition.
 //!
 //! systemd-boot from the image's own packages sits on the removable path, so that no firmware
-//! variable is needed; the kernel image's name carries the boot counter. Source: UAPI.1 Boot Loader
-//! Specification, UAPI.5 Unified Kernel Image, systemd-boot(7).
+//! variable is needed. The kernel image's name carries no boot counter: counting renames, a name on a FAT
+//! file system does not change in one write, and the power may fail between two. Source: UAPI.1 Boot
+//! Loader Specification, UAPI.5 Unified Kernel Image, systemd-boot(7).
 
 mod words;
 
@@ -23,9 +24,6 @@ use crate::stages::state::StateDevice;
 
 /// How hard the initrd is compressed: past this, a second of work saves under a hundredth.
 const INITRD_LEVEL: i32 = 9;
-
-/// Boots that a new kernel image may fail before systemd-boot turns to another.
-const TRIES: u32 = 3;
 
 /// What every image's kernel is told, and why.
 const WORDS: [(&str, &str); 10] = [
@@ -107,7 +105,7 @@ pub fn command_line(recipe: &Recipe, target: &Target, root: Option<&RootHash>, r
 /// The ways to boot an image, and the command line of each.
 ///
 /// The first is the default, as its place makes it for the stub and [`sorted_last`] for systemd-boot.
-/// The second boots only where somebody chooses it in the menu. Both count the tries of the one file.
+/// The second boots only where somebody chooses it in the menu.
 #[must_use]
 pub fn profiles(command_line: &str) -> [(Label, String); 2] {
     let label = |id: &str, title: Option<&str>| Label { id: id.into(), title: title.map(Into::into) };
@@ -239,10 +237,14 @@ pub fn system_partition(
     Ok(esp)
 }
 
-/// Where the kernel image is on the EFI system partition; `+3` is systemd-boot's counter.
+/// Where the kernel image is on the EFI system partition.
+///
+/// Without `+3` in the name, which would have systemd-boot count its tries: while it is the only one
+/// there is nothing to turn to, and a power cut while systemd-bless-boot renames it leaves none. Linux
+/// writes the new name first as that of an empty file (`vfat_rename`), and only then what is in it.
 #[must_use]
 pub fn image_path(recipe: &Recipe) -> String {
-    format!("EFI/Linux/goni_{}+{TRIES}.efi", recipe.version.as_str())
+    format!("EFI/Linux/goni_{}.efi", recipe.version.as_str())
 }
 
 fn path(text: &str) -> TreePath {

@@ -27,7 +27,7 @@ const DATE: Timestamp = Timestamp::from_seconds(1_780_000_000);
 /// The kernel that the sample has modules of.
 pub(super) const RELEASE: &str = "6.12.0-test";
 /// Where the sample keeps its kernel image.
-pub(super) const IMAGE: &str = "EFI/Linux/goni_0.1.0+3.efi";
+pub(super) const IMAGE: &str = "EFI/Linux/goni_0.1.0.efi";
 /// The root's largest file, of bytes that repeat nowhere: any of them can be flipped and found.
 pub(super) const NOISE: usize = 300_000;
 

@@ -18,8 +18,8 @@ use super::{
 /// Type of the one partition of a protective MBR. Source: UEFI 2.10 §5.2.3.
 const GPT_PROTECTIVE: u8 = 0xEE;
 
-const PRIMARY: &str = "primary header";
-const BACKUP: &str = "backup header";
+pub(super) const PRIMARY: &str = "primary header";
+pub(super) const BACKUP: &str = "backup header";
 const MBR: &str = "protective MBR";
 
 /// What a header begins with. Source: UEFI 2.10 §5.3.2.
@@ -88,7 +88,7 @@ pub fn read(
     Ok(table)
 }
 
-fn partition(entry: &::gpt::partition::Partition) -> Partition {
+pub(super) fn partition(entry: &::gpt::partition::Partition) -> Partition {
     Partition {
         name: entry.name.clone(),
         type_guid: entry.part_type_guid.guid,
@@ -123,7 +123,7 @@ fn check_protective_mbr(device: &mut (impl Read + Seek), last: Lba) -> Result<()
 }
 
 /// Checks the sizes in a header before its sum is checked, for the sum of the entries needs them.
-fn check_dimensions(
+pub(super) fn check_dimensions(
     device: &mut (impl Read + Seek),
     part: &'static str,
     place: Lba,

@@ -261,3 +261,36 @@ fn no_byte_of_a_header_can_be_wild() {
         }
     }
 }
+
+#[test]
+fn either_copy_is_enough_and_none_is_not() {
+    let either = |disk: &[u8]| read_either(&mut Cursor::new(disk), DISK, SectorSize::B512);
+    for sector_size in [SectorSize::B512, SectorSize::B4096] {
+        let disk = written(&table(sector_size));
+        let found = read_either(&mut Cursor::new(disk), DISK, sector_size).unwrap();
+        assert_eq!(found, (table(sector_size), Copy::Primary));
+    }
+    let whole = written(&table(SectorSize::B512));
+    let end = whole.len();
+    // A header's byte, an entry's byte, the whole of both.
+    for torn in [512 + 20..512 + 21, 1024 + 8..1024 + 9, 0..17 << 10] {
+        let mut disk = whole.clone();
+        disk[torn.clone()].fill(0x5A);
+        assert_eq!(either(&disk).unwrap(), (table(SectorSize::B512), Copy::Backup));
+        let backup = end - (17 << 10)..end;
+        disk[backup].fill(0x5A);
+        assert!(either(&disk).is_err(), "{torn:?}");
+    }
+}
+
+#[test]
+fn a_disk_that_grew_has_its_primary_copy_alone() {
+    let mut disk = written(&table(SectorSize::B512));
+    let grown = ByteCount::from_mib(16);
+    disk.resize(goni_model::number::to_usize(grown.get()), 0);
+    let found = read_either(&mut Cursor::new(&disk), grown, SectorSize::B512).unwrap();
+    assert_eq!(found, (table(SectorSize::B512), Copy::Primary));
+    disk[512] = 0;
+    let error = read_either(&mut Cursor::new(&disk), grown, SectorSize::B512).unwrap_err();
+    assert_eq!(error.to_string(), "primary header is corrupt: no signature `EFI PART`");
+}

@@ -19,11 +19,29 @@ pub struct Hardware {
     pub second_disk: Option<PathBuf>,
     /// Its TPM.
     pub tpm: Option<Tpm>,
+    /// Where the writes to its disk are recorded, if they are.
+    pub recording: Option<Recording>,
+}
+
+/// Where every write to the disk is recorded, and where the guest tells which are promised to it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Recording {
+    /// The write log: an empty file.
+    pub log: PathBuf,
+    /// The socket for the guest's load.
+    pub port: PathBuf,
 }
 
 impl Default for Hardware {
     fn default() -> Self {
-        Self { network: Network::None, iommu: false, sectors: SectorSize::B512, second_disk: None, tpm: None }
+        Self {
+            network: Network::None,
+            iommu: false,
+            sectors: SectorSize::B512,
+            second_disk: None,
+            tpm: None,
+            recording: None,
+        }
     }
 }
 
