@@ -136,7 +136,7 @@ mod tests {
     /// A file system with these files.
     fn partition(directory: &Path, name: &str, contents: &[(&str, &[u8])]) -> DiskFile {
         let disk = DiskFile::create(&directory.join(name), ByteCount::from_mib(40)).unwrap();
-        format_volume(&mut disk.whole().unwrap(), FormatVolumeOptions::new()).unwrap();
+        format_volume(disk.whole().unwrap(), FormatVolumeOptions::new()).unwrap();
         let file_system = FileSystem::new(disk.whole().unwrap(), FsOptions::new()).unwrap();
         for directory in ["EFI", "EFI/Linux", "loader"] {
             file_system.root_dir().create_dir(directory).unwrap();
