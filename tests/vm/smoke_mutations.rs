@@ -24,6 +24,14 @@ const PROJECT: &str = env!("CARGO_MANIFEST_DIR");
 const USUAL: [&str; 4] = ["plain-swap", "forgetful-models", "open-data", "no-goni-http"];
 /// The recipe that a mutation breaks, where it does not bring its own.
 const RECIPE: &str = "qemu-x86_64";
+/// The recipe where the check needs a state that a TPM opens.
+const TPM2_RECIPE: &str = "qemu-x86_64-tpm2";
+/// What the recipe must promise besides, by what the check needs.
+const PROMISES: [(&str, &str); 3] = [
+    ("sectors-4096", "[output]\nsector-size = [512, 4096]\n"),
+    ("open-ports", "[network]\nopen = [\"7000/tcp\"]\n"),
+    ("persist", "[state]\npersist = [\"/var/lib/mutation\"]\n"),
+];
 
 /// One mutation, as the file of its check tells it.
 struct Mutation {
@@ -31,6 +39,8 @@ struct Mutation {
     scenario: String,
     name: String,
     until: String,
+    /// What check and scenario need of the recipe.
+    needs: BTreeSet<String>,
 }
 
 /// What came of an image with a mutation.
@@ -56,21 +66,30 @@ fn copy(from: &Path, to: &Path) {
     }
 }
 
-/// A project with one recipe more: the mutation's own, or the usual one with the mutation's overlay.
-fn mutated(root: &Path, mutation: &str) -> PathBuf {
+/// A recipe that keeps what the check needs, and has the mutation's overlay.
+fn recipe(mutation: &Mutation) -> String {
+    let extended = if mutation.needs.contains("tpm2") { TPM2_RECIPE } else { RECIPE };
+    let name = &mutation.name;
+    let mut text = format!("schema = 1\nextends = \"{extended}.toml\"\noverlays = [\"...\", \"{name}\"]\n");
+    for (_, promise) in PROMISES.iter().filter(|(need, _)| mutation.needs.contains(*need)) {
+        text.push_str(promise);
+    }
+    text
+}
+
+/// A project with one recipe more: the mutation's own, or one with the mutation's overlay.
+fn mutated(root: &Path, mutation: &Mutation) -> PathBuf {
     for folder in ["firmware", "overlays", "qemu", "recipes"] {
         copy(&Path::new(PROJECT).join(folder), &root.join(folder));
     }
-    let folder = Path::new(PROJECT).join("qemu/checks/mutations").join(mutation);
+    let folder = Path::new(PROJECT).join("qemu/checks/mutations").join(&mutation.name);
     if folder.join("overlay.toml").is_file() {
-        copy(&folder, &root.join("overlays").join(mutation));
+        copy(&folder, &root.join("overlays").join(&mutation.name));
     }
     let own = folder.join("recipe.toml");
     let text = match own.is_file() {
         true => fs::read_to_string(own).unwrap(),
-        false => {
-            format!("schema = 1\nextends = \"{RECIPE}.toml\"\noverlays = [\"...\", \"{mutation}\"]\n")
-        }
+        false => recipe(mutation),
     };
     let recipe = root.join("recipes/mutated.toml");
     fs::write(&recipe, &text).unwrap();
@@ -87,7 +106,7 @@ fn mutated(root: &Path, mutation: &str) -> PathBuf {
 /// Builds the image with a mutation, and goes through the scenario of its check as far as it must.
 fn run(mutation: &Mutation) -> Course {
     let project = tempfile::tempdir().unwrap();
-    let recipe = mutated(project.path(), &mutation.name);
+    let recipe = mutated(project.path(), mutation);
     let output = Command::new(env!("CARGO_BIN_EXE_goni-compose"))
         .args(["smoke", "--strict", "--report", "json"])
         .args(["--scenario", &mutation.scenario, "--until", &mutation.until])
@@ -119,6 +138,8 @@ fn mutations() -> Vec<Mutation> {
     let mut mutations = Vec::new();
     for (name, check) in checks {
         let scenario = check.get("scenario").map_or("life", |scenario| scenario.as_str().unwrap());
+        let needs: BTreeSet<String> =
+            [&check, &scenario_table(scenario)].into_iter().flat_map(needs).collect();
         for mutation in check["mutation"].as_array().unwrap() {
             let until = mutation
                 .get("until")
@@ -128,16 +149,27 @@ fn mutations() -> Vec<Mutation> {
                 scenario: scenario.to_owned(),
                 name: mutation["name"].as_str().unwrap().to_owned(),
                 until,
+                needs: needs.clone(),
             });
         }
     }
     mutations
 }
 
+fn scenario_table(scenario: &str) -> toml::Table {
+    let path = Path::new(PROJECT).join(format!("qemu/scenarios/{scenario}.toml"));
+    fs::read_to_string(path).unwrap().parse().unwrap()
+}
+
+/// What a check or a scenario needs.
+fn needs(table: &toml::Table) -> Vec<String> {
+    let needs = table.get("needs").and_then(toml::Value::as_array).map(Vec::as_slice).unwrap_or_default();
+    needs.iter().map(|need| need.as_str().unwrap().to_owned()).collect()
+}
+
 /// The first boot of its scenario that a check runs in.
 fn first(scenario: &str, check: &toml::Table) -> String {
-    let path = Path::new(PROJECT).join(format!("qemu/scenarios/{scenario}.toml"));
-    let scenario: toml::Table = fs::read_to_string(path).unwrap().parse().unwrap();
+    let scenario = scenario_table(scenario);
     let boots = scenario["boot"].as_array().unwrap().iter().map(|boot| boot["name"].as_str().unwrap());
     let listed = check["boots"].as_array().unwrap();
     let mut own = boots.filter(|boot| listed.iter().any(|listed| listed.as_str() == Some(boot)));
