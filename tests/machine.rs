@@ -125,21 +125,18 @@ fn a_machine_obeys_its_buttons_and_its_keyboard_and_its_tpm_remembers() {
 }
 
 #[test]
-fn a_restricted_network_keeps_what_the_guest_sent() {
+fn a_firmware_that_asks_for_an_address_sends_nothing_else() {
     let bench = Bench::new();
     let capture = Path::new("/machine/capture.pcap");
     let network = Network::Restricted { capture: capture.to_owned() };
     bench.power_on(Hardware { network, ..Hardware::default() }, |powered| {
         prompt(powered);
-        for line in
-            ["connect -r", "ifconfig -s eth0 static 10.0.2.15 255.255.255.0 10.0.2.2", "ping -n 1 10.0.2.2"]
-        {
+        // The ping is there to pass the time: without an address, nothing of it leaves.
+        for line in ["connect -r", "ifconfig -s eth0 dhcp", "ping -n 1 10.0.2.2"] {
             say(powered, line);
             prompt(powered);
         }
         powered.quit().unwrap();
     });
-    let judged = bench.run.judge_capture(capture).unwrap();
-    let Outcome::Failed { observed, .. } = judged else { panic!("{judged:?}") };
-    assert!(observed.starts_with("ICMP to 10.0.2.2"), "{observed}");
+    assert_eq!(bench.run.judge_capture(capture).unwrap(), Outcome::Passed);
 }
