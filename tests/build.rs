@@ -33,6 +33,7 @@ struct Image {
 impl Image {
     fn build() -> Self {
         let project = Project::new();
+        both_sector_sizes(&project);
         let output = good(build(&project, &[]));
         let manifest = fs::read(project.out().join(format!("{STEM}.manifest.json"))).unwrap();
         Self { manifest: serde_json::from_slice(&manifest).unwrap(), said: said(&output), project }
@@ -40,6 +41,11 @@ impl Image {
 
     fn raw(&self) -> PathBuf {
         self.project.out().join(format!("{STEM}.raw"))
+    }
+
+    /// The same for disks of 4096-byte sectors.
+    fn raw_4k(&self) -> PathBuf {
+        self.project.out().join(format!("{STEM}.4k.raw"))
     }
 
     fn sums(&self) -> String {
@@ -53,10 +59,14 @@ impl Image {
         (line["offset"].as_u64().unwrap(), line["size"].as_u64().unwrap())
     }
 
-    /// A partition as a file of its own, its zeros as holes.
+    /// A partition of the first disk as a file of its own, its zeros as holes.
     fn cut(&self, role: &str, to: &Path) {
+        self.cut_from(&self.raw(), role, to);
+    }
+
+    fn cut_from(&self, raw: &Path, role: &str, to: &Path) {
         let (offset, size) = self.place(role);
-        let from = File::open(self.raw()).unwrap();
+        let from = File::open(raw).unwrap();
         let to = File::create(to).unwrap();
         to.set_len(size).unwrap();
         let mut piece = vec![0; 1 << 20];
@@ -72,6 +82,7 @@ impl Image {
     /// The same recipes and lock in another project.
     fn again(&self) -> Project {
         let project = Project::new();
+        both_sector_sizes(&project);
         fs::copy(self.project.lock(), project.lock()).unwrap();
         project
     }
@@ -89,6 +100,14 @@ impl Image {
         fs::set_permissions(cache, fs::Permissions::from_mode(0o700)).unwrap();
     }
 }
+
+/// Has the recipe ask for disks of both sector sizes.
+fn both_sector_sizes(project: &Project) {
+    let mut recipe = File::options().append(true).open(project.recipe()).unwrap();
+    recipe.write_all(BOTH.as_bytes()).unwrap();
+}
+
+const BOTH: &str = "\n[output]\nsector-size = [512, 4096]\n";
 
 fn build(project: &Project, arguments: &[&str]) -> Output {
     let _alone = alone();
@@ -123,6 +142,49 @@ fn the_partition_table_pleases_sgdisk() {
     assert!(said.contains("No problems found"), "{said}");
 }
 
+/// sgdisk takes the sectors of a file for 512 bytes; sfdisk can be told. It proves both headers, their
+/// sums and places, and that the table fills the file.
+#[test]
+fn the_partition_table_for_larger_sectors_pleases_sfdisk() {
+    let raw = format!("{STEM}.4k.raw");
+    let out = IMAGE.project.out();
+    let said = content(&out, &["sfdisk", "--sector-size", "4096", "--verify", &raw]);
+    assert!(
+        said.contains("No errors detected.") && said.contains("Using 5 out of 128 partitions."),
+        "{said}"
+    );
+    assert!(!said.contains("mismatch"), "{said}");
+    let shown = content(&out, &["sfdisk", "--sector-size", "4096", "--json", &raw]);
+    let shown: Value = serde_json::from_str(&shown).unwrap();
+    let theirs = shown["partitiontable"]["partitions"].as_array().unwrap();
+    let ours = IMAGE.manifest["partitions"].as_array().unwrap();
+    assert_eq!(theirs.len(), ours.len());
+    for (theirs, ours) in theirs.iter().zip(ours) {
+        let bytes = |field: &str| theirs[field].as_u64().map(|sectors| sectors * 4096);
+        assert_eq!((bytes("start"), bytes("size")), (ours["offset"].as_u64(), ours["size"].as_u64()));
+        assert_eq!(theirs["uuid"].as_str().unwrap().to_lowercase(), ours["uuid"].as_str().unwrap());
+    }
+}
+
+/// What the judges of root, hash tree and state say of one disk, they thereby say of the other.
+#[test]
+fn disks_of_both_sector_sizes_hold_the_same_but_for_table_and_system_partition() {
+    let [small, large] = [IMAGE.raw(), IMAGE.raw_4k()].map(|path| File::open(path).unwrap());
+    assert_eq!(small.metadata().unwrap().len(), large.metadata().unwrap().len());
+    let mut pieces = [vec![0; 1 << 20], vec![0; 1 << 20]];
+    for role in ["root", "root-verity", "swap", "state"] {
+        let (offset, size) = IMAGE.place(role);
+        for start in (offset..offset + size).step_by(1 << 20) {
+            small.read_exact_at(&mut pieces[0], start).unwrap();
+            large.read_exact_at(&mut pieces[1], start).unwrap();
+            assert!(pieces[0] == pieces[1], "{role} at {}", start - offset);
+        }
+    }
+    // Nor does the copy take more of the file system below than the first.
+    let blocks = |file: &File| std::os::unix::fs::MetadataExt::blocks(&file.metadata().unwrap());
+    assert!(blocks(&large) < blocks(&small) + (16 << 20) / 512, "{} {}", blocks(&large), blocks(&small));
+}
+
 #[test]
 fn every_file_system_pleases_its_own_checker() {
     let folder = tempfile::tempdir().unwrap();
@@ -137,6 +199,10 @@ fn every_file_system_pleases_its_own_checker() {
         assert!(!said.to_lowercase().contains("corrupt"), "{role}: {said}");
         fs::remove_file(folder.path().join(role)).unwrap();
     }
+    // The one file system that counts in the disk's sectors.
+    IMAGE.cut_from(&IMAGE.raw_4k(), "esp", &folder.path().join("esp"));
+    let said = content(folder.path(), &["fsck.fat", "-n", "-v", "esp"]);
+    assert!(said.contains("esp: 8 files, ") && said.contains("4096 bytes per logical sector"), "{said}");
 }
 
 #[test]
@@ -177,23 +243,25 @@ fn said_of(output: &Output) -> String {
 #[test]
 fn the_qcow2_image_is_sound_and_holds_the_raw_one() {
     let out = IMAGE.project.out();
-    let (raw, qcow2) = (format!("{STEM}.raw"), format!("{STEM}.qcow2"));
-    let said = content(&out, &["qemu-img", "check", &qcow2]);
-    assert!(said.contains("No errors were found on the image"), "{said}");
-    let said = content(&out, &["qemu-img", "compare", "-f", "raw", "-F", "qcow2", &raw, &qcow2]);
-    assert_eq!(said, "Images are identical.\n");
+    for stem in [STEM.to_owned(), format!("{STEM}.4k")] {
+        let (raw, qcow2) = (format!("{stem}.raw"), format!("{stem}.qcow2"));
+        let said = content(&out, &["qemu-img", "check", &qcow2]);
+        assert!(said.contains("No errors were found on the image"), "{said}");
+        let said = content(&out, &["qemu-img", "compare", "-f", "raw", "-F", "qcow2", &raw, &qcow2]);
+        assert_eq!(said, "Images are identical.\n");
+    }
 }
 
 #[test]
-fn the_output_is_four_files_with_their_digests_and_a_link() {
+fn the_output_is_the_images_a_manifest_their_digests_and_a_link() {
     let out = IMAGE.project.out();
     let mut names: Vec<_> =
         fs::read_dir(&out).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
     names.sort();
-    let images = [format!("{STEM}.manifest.json"), format!("{STEM}.qcow2"), format!("{STEM}.raw")];
+    let images = ["4k.qcow2", "4k.raw", "manifest.json", "qcow2", "raw"].map(|end| format!("{STEM}.{end}"));
     let (sums, link) = (["SHA256SUMS".to_owned()], ["manifest.json".to_owned()]);
     assert_eq!(names, [&sums[..], &images, &link].concat());
-    assert_eq!(fs::read_link(out.join("manifest.json")).unwrap(), Path::new(&images[0]));
+    assert_eq!(fs::read_link(out.join("manifest.json")).unwrap(), Path::new(&images[2]));
     let sums = IMAGE.sums();
     let sha256sum = |sums: &str| {
         let judge = Command::new("sha256sum").args(["--check", "--strict", sums]).current_dir(&out).output();
@@ -201,8 +269,9 @@ fn the_output_is_four_files_with_their_digests_and_a_link() {
     };
     let fine: String = images.iter().map(|name| format!("{name}: OK\n")).collect();
     assert_eq!(sha256sum("SHA256SUMS"), fine);
-    for name in &images[1..] {
+    for name in images.iter().filter(|name| !name.ends_with(".json")) {
         let file = &IMAGE.manifest["files"][name];
+        assert_eq!(file["sector_size"], if name.contains(".4k.") { 4096 } else { 512 });
         assert_eq!(file["size"].as_u64(), Some(fs::metadata(out.join(name)).unwrap().len()));
         assert!(sums.contains(&format!("{}  {name}\n", file["sha256"].as_str().unwrap())));
     }
@@ -238,15 +307,16 @@ fn a_build_warns_of_stand_ins_and_verifies_every_package() {
     let warning = "warning: payload `goni-http` is a stand-in, not the real program";
     assert!(IMAGE.said.contains(warning), "{}", IMAGE.said);
     assert!(IMAGE.said.contains("checks, none failed"), "{}", IMAGE.said);
-    let raw = IMAGE.raw();
-    let output =
-        good(IMAGE.project.program(&["verify", "--report", "json", raw.to_str().unwrap()]).output().unwrap());
-    let report: Value = serde_json::from_slice(&output.stdout).unwrap();
-    assert_eq!(report["passed"], true);
-    let findings = report["findings"].as_array().unwrap();
-    for check in ["packages", "verity", "no-secrets", "root-owners-and-modes"] {
-        let finding = findings.iter().find(|finding| finding["check"] == check).unwrap();
-        assert_eq!(finding["outcome"], "passed", "{finding}");
+    for (raw, sector_size) in [(IMAGE.raw(), 512), (IMAGE.raw_4k(), 4096)] {
+        let verify = ["verify", "--report", "json", raw.to_str().unwrap()];
+        let output = good(IMAGE.project.program(&verify).output().unwrap());
+        let report: Value = serde_json::from_slice(&output.stdout).unwrap();
+        assert_eq!((&report["passed"], &report["facts"]["sector_size"]), (&true.into(), &sector_size.into()));
+        let findings = report["findings"].as_array().unwrap();
+        for check in ["packages", "verity", "no-secrets", "root-owners-and-modes"] {
+            let finding = findings.iter().find(|finding| finding["check"] == check).unwrap();
+            assert_eq!(finding["outcome"], "passed", "{finding}");
+        }
     }
 }
 
@@ -329,8 +399,8 @@ fn an_ordinary_user_builds_the_same_bytes() {
 fn memory_stays_small_however_large_the_image() {
     let project = IMAGE.again();
     let recipe = fs::read_to_string(project.recipe()).unwrap();
-    let sizes = "\n[root]\nsize = \"5GiB\"\ncompression = \"none\"\n[output]\nformats = [\"raw\"]\n";
-    fs::write(project.recipe(), recipe + sizes).unwrap();
+    let output = "\n[output]\nformats = [\"raw\"]\n[root]\nsize = \"5GiB\"\ncompression = \"none\"\n";
+    fs::write(project.recipe(), recipe.replace(BOTH, output)).unwrap();
     // Noise at both ends of a hole of 4 GiB.
     let payload = project.path().join("program");
     let mut file = File::create(&payload).unwrap();

@@ -2,7 +2,7 @@
 #
 # Nothing of this is in the image: unit, agent and checks come in through the firmware, as systemd
 # credentials. What is said goes to a port of its own, one JSON object a line, each with the nonce of
-# this run; what is asked comes from there: `check NAME BOOT SECONDS [KEY=VALUE]...`, `diagnose`, `reboot`.
+# this run; what is asked comes from there: `check NAME BOOT SECONDS [KEY=VALUE]...`, `diagnose`, `reboot`, `poweroff`.
 # Written for dash. Beside it lie goni.smoke.values, goni.smoke.words and one goni.smoke.check.NAME each.
 set -u
 here=$CREDENTIALS_DIRECTORY
@@ -50,7 +50,7 @@ check() {
         [ "$code" = 0 ] || echo failed > "$verdict/outcome"
     fi
     say check "$name" outcome "$(content outcome)" expected "$(content expected)" \
-        observed "$(content observed)" kept "$(content kept)"
+        observed "$(content observed)" kept "$(content kept)" warnings "$(content warnings)"
 }
 
 # The boot is over when systemd has no job left; or when it takes too long, which is for a check to judge.
@@ -75,9 +75,9 @@ while read -r verb rest <&3; do
             say event diagnosis text "$(systemctl --failed --no-legend --plain; systemctl list-jobs --no-legend;
                 systemd-analyze blame 2>&1 | grep -v '[.]device$' | head -n 25; journalctl -b -p warning -o cat --no-pager -n 40)"
             ;;
-        reboot)
-            say event rebooting
-            systemctl reboot
+        reboot | poweroff)
+            say event leaving
+            systemctl "$verb"
             ;;
     esac
 done

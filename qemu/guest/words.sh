@@ -16,6 +16,11 @@ skip() {
     exit 0
 }
 
+# warn TEXT: a line for whoever reads the report; the check goes on, and may pass.
+warn() {
+    printf '%s\n' "$1" >> "$verdict/warnings"
+}
+
 # same WHAT EXPECTED OBSERVED
 same() {
     [ "$2" = "$3" ] || fail "$1: $2" "${3:-nothing}"

@@ -5,22 +5,22 @@
 //! and names only once every check has passed.
 
 mod cache;
+mod export;
 mod inputs;
 mod manifest;
 pub mod plan;
 mod snapshot;
 
 use std::collections::BTreeMap;
-use std::io;
 use std::path::{Path, PathBuf};
 
-use goni_disk::qcow2::{self, Compression, Qcow2Error};
 use goni_model::digest::Sha256Digest;
-use goni_model::layout::Role;
+use goni_model::layout::{Layout, Role};
 use goni_model::lock::Lock;
 use goni_model::name::Name;
 use goni_model::plan::{Plan, StageId, StageKind};
-use goni_model::recipe::{OutputFormat, Qcow2Compression};
+use goni_model::recipe::OutputFormat;
+use goni_model::size::SectorSize;
 use goni_model::time::Timestamp;
 use uuid::Uuid;
 
@@ -32,7 +32,7 @@ use crate::host::scratch::Scratch;
 use crate::progress::{Progress, Unit};
 use crate::project::Project;
 use crate::resolve;
-use crate::stages::image::{self, Parts, Written};
+use crate::stages::image::{self, Parts, Variant, Written};
 use crate::stages::{boot, overlay, settings, state};
 use crate::verify::{self, Expectations};
 use crate::workshop::Workshop;
@@ -56,8 +56,10 @@ pub struct Order {
 /// A verified image.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Built {
-    /// The disk itself.
+    /// The disk itself, for the first of the sector sizes.
     pub raw: PathBuf,
+    /// The disk for each sector size.
+    pub raws: BTreeMap<SectorSize, PathBuf>,
     /// Every file of the output, by name.
     pub files: BTreeMap<String, OutputFile>,
     /// The root's hash, if verity protects it.
@@ -73,10 +75,6 @@ pub struct Built {
 /// Why a build did not end in an image.
 #[derive(Debug, thiserror::Error)]
 enum BuildError {
-    #[error("writing the qcow2 image")]
-    Qcow2(#[from] Qcow2Error),
-    #[error("reading back `{path}`")]
-    ReadBack { path: PathBuf, source: io::Error },
     #[error("writing the manifest")]
     Manifest(#[from] serde_json::Error),
     #[error("the image failed its checks and gets no name: {failed}")]
@@ -97,9 +95,6 @@ impl Classify for BuildError {
     fn hint(&self) -> Option<String> {
         match self {
             Self::InTheWay { .. } => Some("move it, or name another directory with --out".to_owned()),
-            Self::ReadBack { source, .. } | Self::Qcow2(Qcow2Error::Io { source, .. }) => {
-                files::full_disk_hint(source)
-            }
             _ => None,
         }
     }
@@ -159,8 +154,8 @@ pub fn build(
     overlay::lay(&mut root, &contents, &inputs.overlays, &payloads, date)?;
     settings::lay(&mut root, &project.recipe, &inputs.overlays, date)?;
     let uuid = |role| image::partition_uuid(&project.recipe, &project.target, role);
-    state::write_tables(&mut root, &plan.layout, uuid, date)?;
-    let state = state::set_apart(&mut root, date)?;
+    state::write_tables(&mut root, &plan.layout, &project.recipe.state, uuid, date)?;
+    let state = state::set_apart(&mut root, &project.recipe.state.persist, date)?;
     files::create_directories(&order.out)?;
     for left in
         files::names(&order.out)?.iter().filter(|name| name.starts_with(&format!(".{}.", plan.stem())))
@@ -182,7 +177,8 @@ pub fn build(
     let manifest = manifest_of(project, &lock, &plan, build, &inputs, &listed, &made);
     finish(&scratch, &order.out, &plan, &manifest, &made.files)?;
     Ok(Built {
-        raw: order.out.join(format!("{}.raw", plan.stem())),
+        raw: raw(order, &plan, plan.layout.sector_size),
+        raws: plan.layouts().map(|it| (it.sector_size, raw(order, &plan, it.sector_size))).collect(),
         files: made.files,
         root_hash: made.written.root_hash.map(|hash| hash.to_string()),
         state_uuid: uuid(Role::State),
@@ -214,12 +210,20 @@ fn program() -> Result<String, Failure> {
     Ok(inspected.sha256.to_string())
 }
 
+/// The raw image for a sector size.
+fn raw(order: &Order, plan: &Plan, sector_size: SectorSize) -> PathBuf {
+    order.out.join(plan.file_name(sector_size, OutputFormat::Raw))
+}
+
 /// The names of the files of an output.
 fn output_names(project: &Project, plan: &Plan) -> Vec<String> {
-    let stem = plan.stem();
-    let formats = project.recipe.output.formats.iter().map(|format| format!("{stem}.{}", format.name()));
     // The raw image is always there: it is what is verified and booted.
-    let mut names: Vec<String> = formats.chain([format!("{stem}.raw")]).collect();
+    let formats = || project.recipe.output.formats.iter().chain([&OutputFormat::Raw]);
+    let of_layout = |layout: &Layout| {
+        let sector_size = layout.sector_size;
+        formats().map(move |format| plan.file_name(sector_size, *format)).collect::<Vec<_>>()
+    };
+    let mut names: Vec<String> = plan.layouts().flat_map(of_layout).collect();
     names.sort();
     names.dedup();
     names
@@ -253,7 +257,8 @@ fn unchanged(
     let same = known.build == *build.digest()
         && known.files.iter().all(|(name, file)| files::size(&order.out.join(name)) == Some(file.size));
     same.then(|| Built {
-        raw: order.out.join(format!("{}.raw", plan.stem())),
+        raw: raw(order, plan, plan.layout.sector_size),
+        raws: plan.layouts().map(|it| (it.sector_size, raw(order, plan, it.sector_size))).collect(),
         files: known.files,
         root_hash: known.written.root_hash,
         state_uuid: image::partition_uuid(&project.recipe, &project.target, Role::State),
@@ -272,7 +277,7 @@ struct Made {
     files: BTreeMap<String, OutputFile>,
 }
 
-/// Writes, verifies and exports, all in the scratch directory.
+/// Writes, verifies and exports, all in the scratch directory: an image for each sector size.
 fn make(
     scratch: &Scratch,
     parts: &Parts<'_>,
@@ -280,26 +285,25 @@ fn make(
     workshop: &Workshop,
     progress: &dyn Progress,
 ) -> Result<Made, Failure> {
-    let raw = scratch.path().join(format!("{}.raw", plan.stem()));
-    let (disk, written) = image::write(&raw, parts, progress)?;
-    workshop.interrupt().check()?;
-    read_back(&disk, parts, &written, progress)?;
-    workshop.interrupt().check()?;
+    let raw = |layout: &Layout| scratch.path().join(plan.file_name(layout.sector_size, OutputFormat::Raw));
+    let variant = |layout| Variant { path: raw(layout), layout };
+    let variants: Vec<_> = plan.further_layouts.iter().map(variant).collect();
+    let (disks, written) = image::write(&raw(&plan.layout), parts, &variants, progress)?;
+    for (disk, layout) in disks.iter().zip(plan.layouts()) {
+        workshop.interrupt().check()?;
+        read_back(disk, layout, parts, &written, progress)?;
+    }
     progress.begin("export", None, Unit::Bytes);
-    let qcow2 = scratch.path().join(format!("{}.qcow2", plan.stem()));
-    let wanted = parts.recipe.output.formats.contains(&OutputFormat::Qcow2);
-    // Digesting is one core's work, compressing clusters fills the other.
-    let (digested, exported) = rayon::join(
-        || digest_raw(&disk),
-        || match wanted {
-            true => export_qcow2(&disk, &qcow2, parts.recipe.output.qcow2_compression)
-                .map(|()| Some(digest(&qcow2))),
-            false => Ok(None),
-        },
-    );
-    let mut files = BTreeMap::from([(format!("{}.raw", plan.stem()), digested?)]);
-    if let Some(digested) = exported? {
-        files.insert(format!("{}.qcow2", plan.stem()), digested?);
+    let mut files = BTreeMap::new();
+    for (disk, layout) in disks.iter().zip(plan.layouts()) {
+        workshop.interrupt().check()?;
+        let name = |format| plan.file_name(layout.sector_size, format);
+        let wanted = parts.recipe.output.formats.contains(&OutputFormat::Qcow2);
+        let qcow2 = wanted.then(|| scratch.path().join(name(OutputFormat::Qcow2)));
+        let exported = export::export(disk, qcow2.as_deref(), parts.recipe.output.qcow2_compression)?;
+        let file = |digested: export::Digested| digested.file(layout.sector_size);
+        files.insert(name(OutputFormat::Raw), file(exported.raw));
+        files.extend(exported.qcow2.map(|qcow2| (name(OutputFormat::Qcow2), file(qcow2))));
     }
     progress.end("export", &format!("{} files", files.len()));
     Ok(Made { written, files })
@@ -309,56 +313,34 @@ fn make(
 /// with what was planned. An image that fails gets no name.
 fn read_back(
     disk: &DiskFile,
+    layout: &Layout,
     parts: &Parts<'_>,
     written: &Written,
     progress: &dyn Progress,
 ) -> Result<(), Failure> {
     let mut findings = verify::verify(disk, progress)?;
     let uuids: BTreeMap<Role, Uuid> = written.partitions.iter().copied().collect();
-    let slots = parts.layout.slots();
+    let slots = layout.slots();
     findings.compare(&Expectations {
         arch: parts.target.arch,
-        disk_size: parts.layout.disk_size,
+        disk_size: layout.disk_size,
+        sector_size: layout.sector_size,
         partitions: slots.map(|slot| (slot.role, uuids[&slot.role], slot.offset, slot.size)).collect(),
         root_hash: written.root_hash,
         kernel_image: boot::image_path(parts.recipe),
+        profiles: boot::profiles(&written.command_line)
+            .into_iter()
+            .map(|(label, line)| (label.id, line))
+            .collect(),
         command_line: written.command_line.clone(),
         kernel_release: written.kernel.clone(),
+        persist: parts.recipe.state.persist.iter().map(ToString::to_string).collect(),
     });
     if findings.passed() {
         return Ok(());
     }
     let failed = findings.failures().map(ToString::to_string).collect::<Vec<_>>();
     Err(BuildError::Refused { failed: failed.join("; ") }.into())
-}
-
-/// As [`digest`], of the disk.
-fn digest_raw(disk: &DiskFile) -> Result<OutputFile, Failure> {
-    let failed = |source| BuildError::ReadBack { path: disk.path().to_owned(), source };
-    let (size, sha256) = contents::digest_disk(disk).map_err(failed)?;
-    Ok(OutputFile { size, sha256 })
-}
-
-/// Reads a finished file through: what it is called by in SHA256SUMS.
-fn digest(path: &Path) -> Result<OutputFile, Failure> {
-    let inspected =
-        contents::inspect(path).map_err(|source| BuildError::ReadBack { path: path.to_owned(), source })?;
-    Ok(OutputFile { size: inspected.size, sha256: inspected.sha256 })
-}
-
-fn export_qcow2(disk: &DiskFile, path: &Path, compression: Qcow2Compression) -> Result<(), Failure> {
-    let failed = |source| BuildError::ReadBack { path: disk.path().to_owned(), source };
-    let size = disk.size().map_err(failed)?;
-    let mut raw = disk.whole().map_err(failed)?;
-    let extents = disk.extents().map_err(failed)?;
-    // As dense as takes no longer than reading: most of what is in an image is compressed already.
-    let compression = match compression {
-        Qcow2Compression::Zstd => Compression::Zstd(3),
-        Qcow2Compression::Zlib => Compression::Zlib(6),
-    };
-    let mut output = files::create(path)?;
-    qcow2::write(&mut raw, size, &extents, compression, &mut output).map_err(BuildError::Qcow2)?;
-    Ok(())
 }
 
 fn manifest_of<'a>(

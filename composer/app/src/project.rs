@@ -14,13 +14,16 @@ use goni_model::document::{MAX_BYTES, nearest};
 use goni_model::name::{Name, ProjectPath};
 use goni_model::overlay::{self, Overlay};
 use goni_model::recipe::origin::{Origin, Origins};
-use goni_model::recipe::{self, Known, Recipe};
+use goni_model::recipe::{self, Known, Recipe, StateEncryption};
 use goni_model::target::{self, Target};
 
 use crate::failure::{Class, Classify};
 
 /// How many recipes may extend one another; more is a mistake.
 const LONGEST_CHAIN: usize = 16;
+
+/// The overlay of every image whose state is encrypted.
+const ENCRYPTED: &str = "tpm2";
 
 /// What loading a project asks of a file system.
 pub trait Files {
@@ -226,7 +229,10 @@ impl Loader<'_> {
         let target = target.map_err(|found| faults.extend(found)).ok();
 
         let mut overlays = Vec::new();
-        for name in &recipe.overlays {
+        // What an encrypted state needs comes with its key: nobody has to know these packages.
+        let encrypted = recipe.state.encryption != StateEncryption::None;
+        let encrypted = encrypted.then(|| ENCRYPTED.parse().expect("an overlay's name is a name"));
+        for name in recipe.overlays.iter().chain(&encrypted) {
             self.overlay(name, &known, &mut Vec::new(), &mut overlays, &mut faults)?;
         }
         let mut stand_ins = BTreeMap::new();

@@ -45,7 +45,7 @@ use crate::host::disk_file::DiskFile;
 use crate::host::environment::node_name;
 use crate::progress::{Progress, Unit};
 use evidence::Evidence;
-pub use facts::{Expectations, Facts, PartitionFact};
+pub use facts::{Expectations, Facts, PartitionFact, ProfileFact};
 use objection::{Objection, Verdict};
 
 /// What progress calls this.
@@ -197,6 +197,7 @@ fn finding(name: &str, verdict: Verdict, watch: &Stopwatch) -> Finding {
     };
     Finding {
         check: name.parse().expect("names of checks are names"),
+        scenario: None,
         boot: None,
         outcome,
         milliseconds: watch.milliseconds(),

@@ -16,7 +16,7 @@ use goni_model::number::to_u64;
 use goni_model::size::{Alignment, ByteCount, Lba, SectorSize};
 use uuid::Uuid;
 
-pub use read::read;
+pub use read::{read, sector_size};
 pub use write::write;
 
 /// Entries of a table, used or not: the least that UEFI allows, and what everyone writes.

@@ -5,9 +5,13 @@
 //! never held in memory. Signing is left out; the result is laid out so that a signature covers all
 //! of it, with no byte outside of headers and sections.
 //!
+//! An image may hold several ways to boot, its profiles: each `.profile` section begins one, and what
+//! follows stands in for the sections of the same name before the first. The first is the default.
+//!
 //! Source: UAPI.5 Unified Kernel Image; systemd-stub(7); Microsoft PE format.
 
 mod pe;
+mod profile;
 
 use std::io::{self, Read, Seek, SeekFrom, Write};
 
@@ -16,6 +20,8 @@ use goni_model::number::{to_u64, to_usize};
 use goni_model::size::ByteCount;
 
 use pe::{HEADERS_LIMIT, Pe, SectionHeader};
+
+pub use profile::{Label, NewProfile, Profile};
 
 /// Where in the file contents begin: a page, so that equal sections of two images share blocks.
 const GRAIN: u32 = 4096;
@@ -111,11 +117,25 @@ pub enum UkiError {
         /// The name.
         name: String,
     },
-    /// Two sections of one name, of which the stub would see one.
+    /// Two sections of one name, of which the stub would see one; or a `.profile` that is no profile's.
     #[error("section `{name}` is there twice")]
     Duplicate {
         /// The name.
         name: String,
+    },
+    /// A profile whose name or title does not fit its section.
+    #[error("`{text}` is no {what}")]
+    Label {
+        /// Which of them, and what it may be.
+        what: &'static str,
+        /// What was given.
+        text: String,
+    },
+    /// Two profiles of one name, of which the boot loader would show one.
+    #[error("profile `{id}` is there twice")]
+    TwoProfiles {
+        /// The name.
+        id: String,
     },
     /// A section of nothing, which firmware may refuse.
     #[error("section `{name}` is empty")]
@@ -149,40 +169,46 @@ pub enum UkiError {
     },
 }
 
-/// Appends sections to a stub and writes the image; returns what it consists of.
+/// Appends sections to a stub, then those of each profile, and writes the image; returns what it
+/// consists of. Without profiles there is one way to boot, that of the sections.
 ///
 /// The kernel's promise to need no writable code (`NX_COMPAT`) becomes that of the image, for
 /// firmware holds the image to it: where the kernel makes none, the stub's is withdrawn.
 ///
 /// # Errors
-/// `Corrupt` and `Unsupported` for a stub that is none, `Name`, `Duplicate`, `Empty`, `NoRoom` and
-/// `TooLarge` for sections that do not go together, before anything is written; `Io` and `TooLong`
-/// for contents that cannot be read or are not of the size they were said to be.
+/// `Corrupt` and `Unsupported` for a stub that is none, `Name`, `Duplicate`, `Empty`, `NoRoom`,
+/// `TooLarge`, `Label` and `TwoProfiles` for what does not go together, before anything is written;
+/// `Io` and `TooLong` for contents that cannot be read or are not of the size they were said to be.
 pub fn write(
     stub: &[u8],
-    mut sections: Vec<NewSection<'_>>,
+    sections: Vec<NewSection<'_>>,
+    profiles: Vec<NewProfile<'_>>,
     output: &mut impl Write,
 ) -> Result<Image, UkiError> {
     let pe = Pe::parse(stub, to_u64(stub.len()))?;
     pe.check_extensible(stub)?;
+    let mut sections = profile::in_order(sections, profiles)?;
     let added = place(&pe, to_u64(stub.len()), &sections)?;
 
     let mut headers = stub.to_vec();
     pe.append(&mut headers, &added);
-    let mut kernel_head = Vec::new();
-    if let Some(kernel) = sections.iter_mut().find(|section| section.name == LINUX) {
-        let reading = io_error(|| format!("reading section `{LINUX}`"));
-        (&mut kernel.content).take(KERNEL_HEAD).read_to_end(&mut kernel_head).map_err(reading)?;
-        if pe::lacks_nx_compat(&kernel_head) {
-            pe.clear_nx_compat(&mut headers);
+    let mut heads = Vec::with_capacity(sections.len());
+    for section in &mut sections {
+        let mut head = Vec::new();
+        if section.name == LINUX {
+            let reading = io_error(|| format!("reading section `{LINUX}`"));
+            (&mut section.content).take(KERNEL_HEAD).read_to_end(&mut head).map_err(reading)?;
+            if pe::lacks_nx_compat(&head) {
+                pe.clear_nx_compat(&mut headers);
+            }
         }
+        heads.push(head);
     }
 
     output.write_all(&headers).map_err(io_error(|| "writing the stub".into()))?;
     let mut position = to_u64(headers.len());
-    for (section, header) in sections.iter_mut().zip(&added) {
+    for ((section, head), header) in sections.iter_mut().zip(&heads).zip(&added) {
         pad(output, u64::from(header.raw_offset) - position)?;
-        let head: &[u8] = if section.name == LINUX { &kernel_head } else { &[] };
         let mut content = head.chain(&mut section.content);
         copy(&mut content, section.name, section.size, output)?;
         pad(output, u64::from(header.raw_size) - section.size.get())?;
@@ -200,11 +226,16 @@ fn place(pe: &Pe, stub_size: u64, sections: &[NewSection<'_>]) -> Result<Vec<Sec
     let mut placed: Vec<SectionHeader> = Vec::new();
     let mut offset = stub_size.next_multiple_of(u64::from(pe.file_alignment));
     let mut address = pe.image_end();
-    for section in sections {
+    // A profile may have what those before it have, once.
+    let mut profile = 0;
+    for (index, section) in sections.iter().enumerate() {
+        if section.name == profile::SECTION {
+            profile = index;
+        }
         let name = || section.name.to_owned();
         let code = section.name == LINUX;
         let encoded = pe::encode_name(section.name).ok_or_else(|| UkiError::Name { name: name() })?;
-        if pe.sections.iter().chain(&placed).any(|other| other.name == encoded) {
+        if pe.sections.iter().chain(&placed[profile..]).any(|other| other.name == encoded) {
             return Err(UkiError::Duplicate { name: name() });
         }
         if section.size == ByteCount::ZERO {
@@ -283,10 +314,23 @@ pub fn inspect(image: &mut (impl Read + Seek)) -> Result<Image, UkiError> {
 }
 
 impl Image {
-    /// The section of a name.
+    /// The section of a name, of those that all profiles share.
     #[must_use]
     pub fn section(&self, name: &str) -> Option<&Section> {
-        self.sections.iter().find(|section| section.name == name)
+        self.base().iter().find(|section| section.name == name)
+    }
+
+    /// The sections before the first profile.
+    fn base(&self) -> &[Section] {
+        let end = self.sections.iter().position(|section| section.name == profile::SECTION);
+        &self.sections[..end.unwrap_or(self.sections.len())]
+    }
+
+    /// The profiles, the default first; none in an image that boots in one way.
+    pub fn profiles(&self) -> impl Iterator<Item = Profile<'_>> {
+        let base = self.base();
+        let rest = &self.sections[base.len()..];
+        rest.chunk_by(|_, next| next.name != profile::SECTION).map(move |own| Profile { base, own })
     }
 }
 

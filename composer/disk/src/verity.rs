@@ -12,11 +12,11 @@ mod hash;
 mod superblock;
 
 use std::fmt;
-use std::io::{self, Read, Write};
+use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::str::FromStr;
 
 use goni_model::digest::{ParseDigestError, Sha256Digest};
-use goni_model::number::{to_u64, to_usize};
+use goni_model::number::to_u64;
 use goni_model::size::ByteCount;
 use uuid::Uuid;
 
@@ -184,25 +184,33 @@ pub fn tree_size(data_size: ByteCount) -> Result<ByteCount, VerityError> {
 
 /// Reads the data once, writes its tree, superblock first, and returns the root hash.
 ///
-/// Blocks are hashed on all cores while the next are read. Memory: 32 bytes a block, 128 KiB for
-/// every 16 MiB of data, and two batches.
+/// Blocks are hashed on all cores while the next are read, and the lowest level is written as it comes.
+/// Memory: 32 bytes for every 512 KiB of data, and two batches. Positions in the output count from the
+/// beginning of the tree.
 ///
 /// # Errors
 /// `DataSize` and `DataTooLong` if the data is not what `data_size` says, `Io` for what reading and
-/// writing raise; data that ends early is `Io` with `UnexpectedEof`.
+/// writing raise; data that ends early is `Io` with `UnexpectedEof`. What was written is then no tree.
 pub fn format(
     mut data: impl Read + Send,
     data_size: ByteCount,
     params: &Params,
-    output: &mut impl Write,
+    output: &mut (impl Write + Seek),
 ) -> Result<RootHash, VerityError> {
     let blocks = block_count(data_size)?;
     let hasher = Hasher::new(&params.salt);
-    // At once: growing leaves every smaller piece behind, and together they are as much again.
-    let mut leaves: Vec<Digest> = Vec::with_capacity(to_usize(blocks));
+    let writing = || io_error("writing the hash tree");
+    // Superblock and all higher levels come before the lowest.
+    let higher: u64 = level_sizes(blocks).iter().skip(1).sum();
+    output.seek(SeekFrom::Start((1 + higher) * to_u64(BLOCK))).map_err(writing())?;
+    let mut digests: Vec<Digest> = Vec::new();
     hasher.read_blocks(&mut data, blocks, |batch| {
-        leaves.extend_from_slice(batch);
-        Ok(())
+        if blocks == 1 {
+            digests.extend_from_slice(batch);
+            return Ok(());
+        }
+        digests.extend(hasher.level_above(batch));
+        write_level(batch, output)
     })?;
     let mut beyond = [0];
     if hash::read_up_to(&mut data, &mut beyond).map_err(io_error("reading the data"))? != 0 {
@@ -210,7 +218,6 @@ pub fn format(
     }
 
     let mut levels = Vec::new();
-    let mut digests = leaves;
     while digests.len() > 1 {
         let above = hasher.level_above(&digests);
         levels.push(digests);
@@ -218,15 +225,20 @@ pub fn format(
     }
     let root = digests.first().copied().expect("one or more blocks have one or more digests");
 
-    let writing = || io_error("writing the hash tree");
+    output.seek(SeekFrom::Start(0)).map_err(writing())?;
     output.write_all(&superblock::write(params, blocks)).map_err(writing())?;
     for level in levels.iter().rev() {
-        let bytes = level.as_flattened();
-        output.write_all(bytes).map_err(writing())?;
-        let padding = bytes.len().next_multiple_of(BLOCK) - bytes.len();
-        output.write_all(&[0; BLOCK][..padding]).map_err(writing())?;
+        write_level(level, output)?;
     }
     Ok(RootHash::new(root))
+}
+
+/// Writes digests, and zeros to fill the last block.
+fn write_level(digests: &[Digest], output: &mut impl Write) -> Result<(), VerityError> {
+    let bytes = digests.as_flattened();
+    output.write_all(bytes).map_err(io_error("writing the hash tree"))?;
+    let padding = bytes.len().next_multiple_of(BLOCK) - bytes.len();
+    output.write_all(&[0; BLOCK][..padding]).map_err(io_error("writing the hash tree"))
 }
 
 #[cfg(test)]

@@ -163,6 +163,17 @@ impl Layout {
         Ok(Self { sector_size, disk_size, slots })
     }
 
+    /// The same disk with sectors of another size: no byte moves, for whole mebibytes are whole sectors.
+    #[must_use]
+    pub fn in_sectors_of(&self, sector_size: SectorSize) -> Self {
+        let slot = |slot: &Slot| Slot {
+            first: Lba::new(slot.offset.get() / sector_size.get()),
+            last: Lba::new((slot.offset.get() + slot.size.get()) / sector_size.get() - 1),
+            ..*slot
+        };
+        Self { sector_size, disk_size: self.disk_size, slots: self.slots.iter().map(slot).collect() }
+    }
+
     /// The partition with a role, where the layout has one.
     #[must_use]
     pub fn slot(&self, role: Role) -> Option<&Slot> {
@@ -222,6 +233,8 @@ mod tests {
             assert_eq!((small.offset, small.size), (large.offset, large.size));
             assert_eq!(large.first.get() * 8, small.first.get());
         }
+        assert_eq!(small.in_sectors_of(SectorSize::B4096), large);
+        assert_eq!(large.in_sectors_of(SectorSize::B512), small);
     }
 
     #[test]

@@ -14,6 +14,8 @@ use uuid::Uuid;
 use crate::arch::Arch;
 use crate::digest::Sha256Digest;
 use crate::layout::{Layout, Role};
+use crate::recipe::OutputFormat;
+use crate::size::SectorSize;
 
 /// What a stage does.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
@@ -113,8 +115,10 @@ pub struct Plan {
     pub source_date: u64,
     /// The steps, in order.
     pub stages: Vec<PlannedStage>,
-    /// The disk.
+    /// The disk, for the first of the sector sizes.
     pub layout: Layout,
+    /// The same disk for each further sector size.
+    pub further_layouts: Vec<Layout>,
     /// Identifiers of the partitions that do not depend on the root's hash.
     pub partitions: BTreeMap<Role, Uuid>,
 }
@@ -124,6 +128,26 @@ impl Plan {
     #[must_use]
     pub fn stem(&self) -> String {
         format!("{}_{}_{}", self.name, self.version, self.arch)
+    }
+
+    /// The file name of the image for disks of a sector size, without the ending of its format.
+    #[must_use]
+    pub fn stem_for(&self, sector_size: SectorSize) -> String {
+        match sector_size {
+            SectorSize::B512 => self.stem(),
+            SectorSize::B4096 => format!("{}.4k", self.stem()),
+        }
+    }
+
+    /// The file name of the image for disks of a sector size.
+    #[must_use]
+    pub fn file_name(&self, sector_size: SectorSize, format: OutputFormat) -> String {
+        format!("{}.{}", self.stem_for(sector_size), format.name())
+    }
+
+    /// The disk, once for each sector size, the first foremost.
+    pub fn layouts(&self) -> impl Iterator<Item = &Layout> {
+        std::iter::once(&self.layout).chain(&self.further_layouts)
     }
 
     /// The identifier of a stage.
@@ -141,19 +165,23 @@ impl fmt::Display for Plan {
             let id = stage.id.to_string();
             writeln!(f, "{:<10} {}  {}", stage.kind.name(), id.get(..12).unwrap_or(&id), stage.note)?;
         }
-        writeln!(f)?;
-        writeln!(f, "disk of {}, sectors of {} bytes", self.layout.disk_size, self.layout.sector_size.get())?;
-        for slot in self.layout.slots() {
-            let uuid =
-                self.partitions.get(&slot.role).map_or("from the root hash".to_owned(), Uuid::to_string);
-            writeln!(
-                f,
-                "{:<12} {:>9}..{:<9} {:>8}  {uuid}",
-                slot.role.name(),
-                slot.first.get(),
-                slot.last.get(),
-                slot.size.to_string()
-            )?;
+        for layout in self.layouts() {
+            writeln!(f)?;
+            let sector_size = layout.sector_size;
+            let stem = self.stem_for(sector_size);
+            writeln!(f, "{stem}: disk of {}, sectors of {} bytes", layout.disk_size, sector_size.get())?;
+            for slot in layout.slots() {
+                let uuid =
+                    self.partitions.get(&slot.role).map_or("from the root hash".to_owned(), Uuid::to_string);
+                writeln!(
+                    f,
+                    "{:<12} {:>9}..{:<9} {:>8}  {uuid}",
+                    slot.role.name(),
+                    slot.first.get(),
+                    slot.last.get(),
+                    slot.size.to_string()
+                )?;
+            }
         }
         Ok(())
     }

@@ -8,6 +8,7 @@ mod check;
 pub mod doc;
 mod merge;
 pub mod origin;
+pub mod persist;
 
 pub(crate) use check::command_line;
 

@@ -45,40 +45,15 @@ impl Outcome {
     }
 }
 
-/// One of the boots an image goes through.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Boot {
-    /// As it was built.
-    First,
-    /// After a clean reboot.
-    Rebooted,
-    /// After the power was cut.
-    AfterPowerCut,
-}
-
-impl Boot {
-    /// All, in their order.
-    pub const ALL: [Self; 3] = [Self::First, Self::Rebooted, Self::AfterPowerCut];
-
-    /// Its name in check files and reports.
-    #[must_use]
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::First => "first",
-            Self::Rebooted => "rebooted",
-            Self::AfterPowerCut => "after-power-cut",
-        }
-    }
-}
-
 /// One run of one check.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Finding {
     /// The check.
     pub check: Name,
-    /// The boot it ran in; `None`: it ran in none.
-    pub boot: Option<Boot>,
+    /// The scenario it belongs to; `None`: it needs none, for nothing is booted.
+    pub scenario: Option<Name>,
+    /// The boot of the scenario it ran in; `None`: it ran in none.
+    pub boot: Option<Name>,
     /// How it came out.
     pub outcome: Outcome,
     /// How long it took.
@@ -88,9 +63,9 @@ pub struct Finding {
 /// How one boot went.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct BootReport {
-    /// Which boot.
-    pub boot: Boot,
-    /// From power on, or from the request to reboot, to the first words of the kernel, if it said any.
+    /// Its name in the scenario.
+    pub boot: Name,
+    /// From power on, or from the request to start again, to the first words of the kernel, if it said any.
     pub kernel_milliseconds: Option<u64>,
     /// To the first word of the guest's side.
     pub started_milliseconds: Option<u64>,
@@ -100,6 +75,38 @@ pub struct BootReport {
     pub told: String,
 }
 
+/// How one scenario went.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct ScenarioReport {
+    /// Which.
+    pub scenario: Name,
+    /// The boots, in order.
+    pub boots: Vec<BootReport>,
+    /// What put an end to it before its time: a guest that hung, panicked, flooded.
+    pub broken_off: Option<String>,
+    /// Lines on the guest's port that were not of this run.
+    pub ignored_lines: u64,
+    /// The file its console is kept in.
+    pub console: String,
+    /// The end of the console, where something failed.
+    pub console_end: Option<String>,
+    /// All of it.
+    pub milliseconds: u64,
+}
+
+/// Something that a check found and that fails nothing, unless warnings are to.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Warning {
+    /// The check.
+    pub check: Name,
+    /// The scenario it ran in.
+    pub scenario: Name,
+    /// The boot it ran in.
+    pub boot: Name,
+    /// What it found, in a line.
+    pub text: String,
+}
+
 /// How an image came through its smoke.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct SmokeReport {
@@ -107,30 +114,53 @@ pub struct SmokeReport {
     pub image: String,
     /// What ran the processor: `tcg` or `kvm`, and why.
     pub accelerator: String,
-    /// The boots, in order.
-    pub boots: Vec<BootReport>,
+    /// The scenarios it went through, in order.
+    pub scenarios: Vec<ScenarioReport>,
     /// The checks, in the order they ran.
     pub findings: Vec<Finding>,
-    /// What put an end to it before its time: a guest that hung, panicked, flooded.
-    pub broken_off: Option<String>,
-    /// Lines on the guest's port that were not of this run.
-    pub ignored_lines: u64,
-    /// The end of the console, where something failed.
-    pub console_end: Option<String>,
+    /// What they found and did not fail for.
+    pub warnings: Vec<Warning>,
     /// All of it.
     pub milliseconds: u64,
 }
 
 impl SmokeReport {
-    /// Whether all is well: it ran to its end and no check failed.
+    /// What a check warned of in the run that a finding tells of.
+    pub fn warnings_of(&self, finding: &Finding) -> impl Iterator<Item = &str> {
+        let of = |warning: &&Warning| {
+            warning.check == finding.check
+                && Some(&warning.scenario) == finding.scenario.as_ref()
+                && Some(&warning.boot) == finding.boot.as_ref()
+        };
+        self.warnings.iter().filter(of).map(|warning| warning.text.as_str())
+    }
+
+    /// Makes failures of warnings: what passed with some has failed.
+    pub fn be_strict(&mut self) {
+        for index in 0..self.findings.len() {
+            let texts: Vec<&str> = self.warnings_of(&self.findings[index]).collect();
+            if self.findings[index].outcome == Outcome::Passed && !texts.is_empty() {
+                let observed = texts.join("\n");
+                self.findings[index].outcome =
+                    Outcome::Failed { expected: "no warning".to_owned(), observed };
+            }
+        }
+    }
+
+    /// Whether all is well: every scenario ran to its end and no check failed.
     #[must_use]
     pub fn passed(&self) -> bool {
-        self.broken_off.is_none() && !self.findings.iter().any(|finding| finding.outcome.is_failure())
+        self.broken_off().next().is_none() && self.failures().next().is_none()
     }
 
     /// The findings that failed.
     pub fn failures(&self) -> impl Iterator<Item = &Finding> {
         self.findings.iter().filter(|finding| finding.outcome.is_failure())
+    }
+
+    /// The scenarios that ended before their time, and why.
+    pub fn broken_off(&self) -> impl Iterator<Item = (&ScenarioReport, &str)> {
+        self.scenarios.iter().filter_map(|report| Some((report, report.broken_off.as_deref()?)))
     }
 }
 

@@ -53,6 +53,8 @@ pub struct OutputFile {
     pub size: u64,
     /// Its digest.
     pub sha256: Sha256Digest,
+    /// The bytes of a sector of the disks it is for.
+    pub sector_size: u64,
 }
 
 /// A partition.

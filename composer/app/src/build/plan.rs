@@ -53,7 +53,10 @@ impl Classify for PlanError {
 /// [`PlanError`].
 pub fn plan(project: &Project, lock: &Lock, inputs: &[Input], code: &str) -> Result<Plan, PlanError> {
     let (recipe, target) = (&project.recipe, &project.target);
-    let layout = Layout::place(SectorSize::B512, &image::sizes(recipe)?)?;
+    // A checked recipe names one at least.
+    let (first, further) = recipe.output.sector_sizes.split_first().unwrap_or((&SectorSize::B512, &[]));
+    let layout = Layout::place(*first, &image::sizes(recipe)?)?;
+    let further_layouts = further.iter().map(|size| layout.in_sectors_of(*size)).collect();
     let partitions: BTreeMap<Role, _> = layout
         .slots()
         .filter(|slot| !(recipe.root.verity && matches!(slot.role, Role::Root | Role::RootVerity)))
@@ -101,6 +104,7 @@ pub fn plan(project: &Project, lock: &Lock, inputs: &[Input], code: &str) -> Res
         source_date: lock.source_date,
         stages,
         layout,
+        further_layouts,
         partitions,
     })
 }

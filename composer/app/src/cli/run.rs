@@ -13,7 +13,7 @@ use crate::host::project::ProjectFiles;
 use crate::host::qemu::{RunDirectory, probe, terminal};
 use crate::project;
 use crate::smoke::handover;
-use crate::smoke::machine::{Console, Machine, Network};
+use crate::smoke::machine::{Console, Hardware, Machine, Network};
 use crate::smoke::{self, SmokeError};
 use crate::workshop::Workshop;
 
@@ -72,12 +72,13 @@ pub fn run(arguments: &RunArguments, global: &Global, terminal: &Terminal) -> Re
         qemu: qemu.clone(),
         board: folder.board,
         accelerator,
-        disk: RunDirectory::disk(),
+        disk: run.disk(),
         variables: RunDirectory::variables(),
         console: Console::Terminal,
         port: None,
         strings: opened,
-        network: Network::Forward(arguments.port),
+        monitor: None,
+        hardware: Hardware { network: Network::Forward(arguments.port), ..Hardware::default() },
     };
     terminal
         .complain(&format!("{why}; goni-http at http://127.0.0.1:{}; Ctrl-A X ends it\n", arguments.port));

@@ -5,8 +5,8 @@ use std::path::{Path, PathBuf};
 use clap::Args;
 use goni_model::digest::ParseDigestError;
 use goni_model::name::Name;
-use goni_model::recipe::Swap;
-use goni_model::report::{Boot, SmokeReport};
+use goni_model::report::SmokeReport;
+use goni_model::size::SectorSize;
 
 use crate::build::Built;
 use crate::cli::arguments::{Global, Report};
@@ -16,8 +16,10 @@ use crate::failure::{Class, Classify, Failure};
 use crate::host::files;
 use crate::host::project::ProjectFiles;
 use crate::project::{self, Project};
-use crate::smoke::check::Check;
-use crate::smoke::{self, Bench, Expectations, SmokeError, Subject, junit, text};
+use crate::smoke::expectations::{Expectations, Promises};
+use crate::smoke::feature::Feature;
+use crate::smoke::select::{Trial, Unknown, Until, Wish, known_boot, select};
+use crate::smoke::{self, Bench, SmokeError, Subject, junit, text};
 use crate::workshop::Workshop;
 
 /// Arguments of `smoke`.
@@ -29,13 +31,25 @@ pub struct SmokeArguments {
     /// Boot this raw image of the recipe, and build nothing
     #[arg(long, value_name = "FILE")]
     pub image: Option<PathBuf>,
-    /// Run this check alone; may be given several times
+    /// Go through every scenario, not only those that are the default
+    #[arg(long, conflicts_with_all = ["scenario", "only"])]
+    pub all: bool,
+    /// Go through this scenario alone; may be given several times
+    #[arg(long, value_name = "SCENARIO", conflicts_with = "only")]
+    pub scenario: Vec<Name>,
+    /// Run this check alone, in as many boots of its scenario as it needs; may be given several times
     #[arg(long, value_name = "CHECK")]
     pub only: Vec<Name>,
-    /// Go through the first boot alone: no reboot, no power cut
+    /// Go through the first boot of each scenario alone
     #[arg(long)]
     pub first_boot: bool,
-    /// List the checks and boot nothing
+    /// Go through each scenario up to this boot, where it has one
+    #[arg(long, value_name = "BOOT", conflicts_with = "first_boot")]
+    pub until: Option<Name>,
+    /// Fail for what a check warns of
+    #[arg(long)]
+    pub strict: bool,
+    /// List scenarios and checks, and boot nothing
     #[arg(long)]
     pub list: bool,
     /// Write the outcomes as JUnit XML
@@ -46,12 +60,31 @@ pub struct SmokeArguments {
     pub report: Report,
 }
 
+impl SmokeArguments {
+    fn wish(&self) -> Wish<'_> {
+        match (&self.scenario[..], &self.only[..]) {
+            ([], []) if self.all || self.list => Wish::All,
+            ([], []) => Wish::Default,
+            (scenarios, []) => Wish::Scenarios(scenarios),
+            (_, checks) => Wish::Checks(checks),
+        }
+    }
+
+    fn until(&self, trials: &[Trial<'_>]) -> Result<Until<'_>, Unknown> {
+        match &self.until {
+            Some(boot) => known_boot(trials, boot).map(|()| Until::Boot(boot)),
+            None if self.first_boot => Ok(Until::First),
+            None => Ok(Until::Whole),
+        }
+    }
+}
+
 /// Checks failed.
 #[derive(Debug, thiserror::Error)]
-#[error("{what}; console: `{}`", console.display())]
+#[error("{what}; console: `{consoles}`")]
 struct Red {
     what: String,
-    console: PathBuf,
+    consoles: String,
 }
 
 impl Classify for Red {
@@ -71,26 +104,28 @@ pub fn run(arguments: &SmokeArguments, global: &Global, terminal: &Terminal) -> 
     let no_machine = || SmokeError::NoMachine(project.target.name.clone());
     let qemu = project.target.qemu.as_ref().ok_or_else(no_machine).map_err(|e| during(e.into()))?;
     let folder = smoke::load(&ProjectFiles, &project.root, qemu.firmware).map_err(|e| during(e.into()))?;
-    let checks = smoke::select(&folder.checks, &arguments.only).map_err(|e| during(e.into()))?;
+    let trials = select(&folder.scenarios, &folder.checks, arguments.wish()).map_err(|e| during(e.into()))?;
+    let until = arguments.until(&trials).map_err(|e| during(e.into()))?;
     if arguments.list {
-        return terminal.show(list(&checks));
+        return terminal.show(list(&trials));
     }
 
     let booted = booted(arguments.image.as_deref(), &arguments.build, global, terminal)?;
     let workshop = Workshop::open(global.choices())?;
-    let console = console(&project, global, &booted.image)?;
+    let consoles = global.out.clone().unwrap_or_else(|| project.root.join("out"));
+    files::create_directories(&consoles)?;
     let expectations = expectations(&project, &booted)?;
     let toolbox = workshop.toolbox(terminal.progress())?;
     let subject = Subject {
-        image: &booted.image,
+        images: vec![(SectorSize::B512, booted.image.clone())],
         expectations: &expectations,
         arch: project.target.arch,
         qemu,
         board: &folder.board,
         guest: &folder.guest,
-        checks,
-        last: if arguments.first_boot { Boot::First } else { Boot::AfterPowerCut },
-        console: console.clone(),
+        trials,
+        until,
+        consoles,
     };
     let bench = Bench {
         cache: workshop.cache(),
@@ -99,20 +134,23 @@ pub fn run(arguments: &SmokeArguments, global: &Global, terminal: &Terminal) -> 
         interrupt: workshop.interrupt(),
         progress: terminal.progress(),
     };
-    let report = smoke::smoke(&subject, &bench).map_err(|error| during(error.into()))?;
+    let mut report = smoke::smoke(&subject, &bench).map_err(|error| during(error.into()))?;
+    if arguments.strict {
+        report.be_strict();
+    }
     show(&report, arguments, terminal)?;
     if report.passed() {
         return Ok(());
     }
-    let failed: Vec<String> = report
-        .failures()
-        .map(|finding| match finding.boot {
-            Some(boot) => format!("{} ({})", finding.check, boot.name()),
-            None => finding.check.to_string(),
-        })
-        .chain(report.broken_off.clone())
-        .collect();
-    Err(during(Red { what: failed.join(", "), console }.into()))
+    let failed = report.failures().map(|finding| format!("{} ({})", finding.check, text::place(finding)));
+    let broken_off = report.broken_off().map(|(scenario, why)| format!("{}: {why}", scenario.scenario));
+    let what: Vec<String> = failed.chain(broken_off).collect();
+    let red: Vec<&Name> = report.failures().filter_map(|finding| finding.scenario.as_ref()).collect();
+    let consoles =
+        report.scenarios.iter().filter(|ran| ran.broken_off.is_some() || red.contains(&&ran.scenario));
+    let consoles: Vec<String> =
+        consoles.map(|scenario| subject.console(&scenario.scenario).display().to_string()).collect();
+    Err(during(Red { what: what.join(", "), consoles: consoles.join("`, `") }.into()))
 }
 
 /// What is booted, and what the build says of it.
@@ -139,23 +177,13 @@ pub(super) fn booted(
 
 /// What is true of the image: of one just built what the build says, of another what its table says.
 fn expectations(project: &Project, booted: &Booted) -> Result<Expectations, Failure> {
-    let goni_http = project.recipe.payloads.keys().any(|name| name.as_str() == "goni-http");
-    let mut expectations = Expectations::of_image(&booted.image, project.target.arch, goni_http)?;
+    let mut expectations = Expectations::of_image(&booted.image, Promises::of(project))?;
     if let Some(built) = &booted.built {
         let root_hash = built.root_hash.as_deref().map(str::parse).transpose();
         expectations.root_hash = root_hash.map_err(|error| Unsaid::RootHash { error })?;
         expectations.state = Some(built.state_uuid);
     }
-    expectations.swap = !matches!(project.recipe.swap, Swap::None);
     Ok(expectations)
-}
-
-/// Where the console is kept: beside where images are put.
-fn console(project: &Project, global: &Global, image: &Path) -> Result<PathBuf, Failure> {
-    let out = global.out.clone().unwrap_or_else(|| project.root.join("out"));
-    files::create_directories(&out)?;
-    let stem = image.file_stem().unwrap_or_default().to_string_lossy();
-    Ok(out.join(format!("{stem}.console.log")))
 }
 
 fn show(report: &SmokeReport, arguments: &SmokeArguments, terminal: &Terminal) -> Result<(), Failure> {
@@ -189,20 +217,28 @@ impl Classify for Unsaid {
     }
 }
 
-fn list(checks: &[&Check]) -> String {
+/// Scenarios, each with its boots and its checks.
+fn list(trials: &[Trial<'_>]) -> String {
     let mut text = String::new();
-    for check in checks {
-        let boots: Vec<&str> = check.boots.iter().map(|boot| boot.name()).collect();
-        text.push_str(&format!(
-            "{:<20} {}\n{:<20}   {}\n",
-            check.name.as_str(),
-            check.summary,
-            "",
-            boots.join(", ")
-        ));
-        for mutation in &check.mutations {
-            text.push_str(&format!("{:<20}   red on {}: {}\n", "", mutation.name, mutation.summary));
+    for Trial { scenario, checks } in trials {
+        let word = if scenario.default { ", by default" } else { "" };
+        let boots: Vec<&str> = scenario.boots.iter().map(|boot| boot.name.as_str()).collect();
+        text.push_str(&format!("scenario {}{word}: {}\n", scenario.name, scenario.summary));
+        text.push_str(&format!("  boots {}{}\n", boots.join(", "), needs(&scenario.needs)));
+        for check in checks {
+            let boots: Vec<&str> = check.boots.iter().map(Name::as_str).collect();
+            let host: String = check.host.iter().map(|a| format!("; the host: {}", a.name())).collect();
+            text.push_str(&format!("  {:<22} {}\n", check.name.as_str(), check.summary));
+            text.push_str(&format!("{:<24}   {}{host}{}\n", "", boots.join(", "), needs(&check.needs)));
+            for mutation in &check.mutations {
+                text.push_str(&format!("{:<24}   red on {}: {}\n", "", mutation.name, mutation.summary));
+            }
         }
     }
     text
+}
+
+fn needs(needs: &[Feature]) -> String {
+    let names: Vec<&str> = needs.iter().map(|need| need.name()).collect();
+    if names.is_empty() { String::new() } else { format!("; needs {}", names.join(", ")) }
 }

@@ -110,6 +110,7 @@ mod tests {
     fn what_failed_is_shown_with_what_was_expected() {
         let finding = |check: &str, outcome| Finding {
             check: check.parse().unwrap(),
+            scenario: None,
             boot: None,
             outcome,
             milliseconds: 7,

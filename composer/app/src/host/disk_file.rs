@@ -93,6 +93,55 @@ impl DiskFile {
         Ok(extents)
     }
 
+    /// Copies a part of another disk to the same place of this one, where nothing was written yet: what
+    /// is not written there takes no space here. The bytes stay in the kernel where it can, and are
+    /// shared where the file system can.
+    ///
+    /// # Errors
+    /// What reading or writing raises.
+    pub fn copy_from(&self, other: &Self, part: Range<u64>) -> io::Result<()> {
+        for extent in other.extents()? {
+            let mut from = extent.start.max(part.start);
+            let end = extent.end.min(part.end);
+            while from < end {
+                let length = to_usize(end - from);
+                let mut to = from;
+                match rustix::fs::copy_file_range(
+                    &other.file,
+                    Some(&mut from),
+                    &self.file,
+                    Some(&mut to),
+                    length,
+                ) {
+                    Ok(0) => return Err(io::ErrorKind::UnexpectedEof.into()),
+                    Ok(_) => {}
+                    Err(Errno::INTR) => {}
+                    // Not everywhere, and not between file systems everywhere.
+                    Err(Errno::NOSYS | Errno::XDEV | Errno::INVAL | Errno::OPNOTSUPP) => {
+                        self.copy_bytes(other, from..end)?;
+                        break;
+                    }
+                    Err(error) => return Err(error.into()),
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// As [`DiskFile::copy_from`], through memory, whatever is there.
+    fn copy_bytes(&self, other: &Self, part: Range<u64>) -> io::Result<()> {
+        let window =
+            |file| Window { file, start: part.start, size: part.end.saturating_sub(part.start), position: 0 };
+        let mut buffer = vec![0; 1 << 20];
+        let (mut from, mut to) = (window(&other.file), window(&self.file));
+        loop {
+            match from.read(&mut buffer)? {
+                0 => return Ok(()),
+                count => to.write_all(&buffer[..count])?,
+            }
+        }
+    }
+
     /// Waits until the bytes are on the disk below.
     ///
     /// # Errors
@@ -183,6 +232,36 @@ mod tests {
         let extents = disk.extents().unwrap();
         assert_eq!(extents.iter().filter(|extent| extent.contains(&(32 << 20))).count(), 1, "{extents:?}");
         assert!(extents.iter().map(|extent| extent.end - extent.start).sum::<u64>() < 1 << 20, "{extents:?}");
+    }
+
+    #[test]
+    fn a_part_is_copied_with_its_holes() {
+        let directory = tempfile::tempdir().unwrap();
+        let disk =
+            |name: &str| DiskFile::create(&directory.path().join(name), ByteCount::from_mib(64)).unwrap();
+        let (one, two, three) = (disk("one"), disk("two"), disk("three"));
+        for (place, byte) in [(1, 1), (32, 2), (40, 3), (63, 4)] {
+            let mut window = one.window(ByteCount::from_mib(place), ByteCount::from_mib(1));
+            window.write_all(&vec![byte; 1 << 20]).unwrap();
+        }
+        // From the middle of the second to the middle of the last.
+        let half = 1 << 19;
+        let part = (32 << 20) + half..(63 << 20) + half;
+        two.copy_from(&one, part.clone()).unwrap();
+        three.copy_bytes(&one, part.clone()).unwrap();
+        let read = |disk: &DiskFile| {
+            let mut bytes = Vec::new();
+            disk.whole().unwrap().read_to_end(&mut bytes).unwrap();
+            bytes
+        };
+        let (whole, part) = (read(&one), to_usize(part.start)..to_usize(part.end));
+        for copy in [&two, &three] {
+            let copy = read(copy);
+            assert!(copy[part.clone()] == whole[part.clone()]);
+            assert!(copy[..part.start].iter().chain(&copy[part.end..]).all(|byte| *byte == 0));
+        }
+        let written: u64 = two.extents().unwrap().iter().map(|extent| extent.end - extent.start).sum();
+        assert!(written < 4 << 20, "{written}");
     }
 
     #[test]

@@ -1,37 +1,45 @@
-//! Machines that run: QEMU of the toolbox in its sandbox, with its console and its port at sockets
-//! of ours, on a throw-away overlay of an image that is only ever read.
+//! Machines that run: QEMU of the toolbox in its sandbox, with its console, its monitor and its port
+//! at sockets of ours, on a throw-away overlay of an image that is only ever read.
 //!
 //! The end of a machine is the end of its process, and cutting its power is killing it. Nothing here
 //! knows what the guest says; [`crate::smoke`] does.
 
+mod afterwards;
 mod console;
+mod directory;
+mod monitor;
+mod preparation;
 pub mod probe;
 pub mod terminal;
+mod tpm;
 
 use std::fs::File;
 use std::io::{self, Write as _};
-use std::os::fd::AsRawFd as _;
 use std::os::unix::net::{UnixListener, UnixStream};
-use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use goni_disk::gpt::GptError;
+
 use crate::failure::{Class, Classify};
 use crate::host::command::{CommandSpec, Run as _, RunError, System};
-use crate::host::files::{self, FileError};
+use crate::host::files::FileError;
 use crate::host::interrupt::{Interrupt, Interrupted};
+use crate::host::qemu::monitor::Monitor;
 use crate::host::toolbox::{Toolbox, ToolboxError};
 use crate::smoke::machine::{Accelerator, Machine, Network};
 
+pub use afterwards::{Afterwards, Canaries};
 pub use console::{ConsoleLog, MOST_CONSOLE_BYTES};
+pub use directory::RunDirectory;
+pub use monitor::MonitorError;
 
 /// Where a run's directory is, as the machine sees it.
 pub const INSIDE: &str = "/machine";
-/// Where the image is, as the machine sees it.
-const IMAGE: &str = "/image.raw";
 /// How often a wait looks at what else may have happened.
 const GLANCE: Duration = Duration::from_millis(50);
 /// More than this on the guest's port is a flood.
@@ -54,6 +62,25 @@ pub enum QemuError {
     /// A socket of the run cannot be made or used.
     #[error("talking to the machine")]
     Socket(#[source] io::Error),
+    /// The TPM's process did not come up; what it said.
+    #[error("starting the machine's TPM: {0}")]
+    Tpm(String),
+    /// The partition table of a disk cannot be read or written.
+    #[error("reading the partition table of `{}`", image.display())]
+    Table {
+        /// The disk.
+        image: PathBuf,
+        /// What is wrong.
+        source: GptError,
+    },
+    /// A disk cannot be prepared so.
+    #[error("the image has no {role} partition, which `{preparation}` needs")]
+    Unprepared {
+        /// The preparation.
+        preparation: &'static str,
+        /// The partition.
+        role: &'static str,
+    },
     /// Asked to stop.
     #[error(transparent)]
     Interrupted(#[from] Interrupted),
@@ -65,7 +92,9 @@ impl Classify for QemuError {
             Self::Toolbox(error) => error.class(),
             Self::Run(error) => error.class(),
             Self::File(error) => error.class(),
-            Self::Socket(_) => Class::Environment,
+            Self::Socket(_) | Self::Tpm(_) => Class::Environment,
+            Self::Table { .. } => Class::Content,
+            Self::Unprepared { .. } => Class::Recipe,
             Self::Interrupted(error) => error.class(),
         }
     }
@@ -75,97 +104,12 @@ impl Classify for QemuError {
             Self::Toolbox(error) => error.hint(),
             Self::Run(error) => error.hint(),
             Self::File(error) => error.hint(),
-            Self::Socket(_) | Self::Interrupted(_) => None,
+            Self::Socket(_)
+            | Self::Tpm(_)
+            | Self::Table { .. }
+            | Self::Unprepared { .. }
+            | Self::Interrupted(_) => None,
         }
-    }
-}
-
-/// The directory of a run: the overlay, the firmware's variables, sockets, strings. Gone with this value.
-#[derive(Debug)]
-pub struct RunDirectory {
-    directory: tempfile::TempDir,
-    image: PathBuf,
-}
-
-impl RunDirectory {
-    /// A new one below `<cache>/machines`, with an overlay over `image` and a copy of `variables`.
-    ///
-    /// # Errors
-    /// [`QemuError`].
-    pub fn prepare(
-        cache: &Path,
-        image: &Path,
-        variables: &Path,
-        toolbox: &Toolbox,
-        system: &System,
-    ) -> Result<Self, QemuError> {
-        let all = cache.join("machines");
-        files::create_directories(&all)?;
-        let directory = tempfile::Builder::new()
-            .prefix("run-")
-            .tempdir_in(&all)
-            .map_err(FileError::io("creating a directory in", &all))?;
-        let image = image.canonicalize().map_err(FileError::io("opening", image))?;
-        let this = Self { directory, image };
-        let relative = variables.strip_prefix("/").unwrap_or(variables);
-        let original = files::read_capped(&toolbox.root().join(relative), 64 << 20)?;
-        this.write("variables.fd", &original)?;
-        let create = this
-            .command(toolbox, "qemu-img")?
-            .args(["create", "-q", "-f", "qcow2", "-F", "raw", "-b", IMAGE])
-            .arg(format!("{INSIDE}/disk.qcow2"))
-            .timeout(Duration::from_secs(60));
-        system.run(&create)?.success(&create)?;
-        Ok(this)
-    }
-
-    /// Keeps the directory, and says where its overlay is. The overlay names its image as `/image.raw`.
-    pub fn keep(self) -> PathBuf {
-        self.directory.keep().join("disk.qcow2")
-    }
-
-    /// The overlay, as the machine sees it.
-    #[must_use]
-    pub fn disk() -> PathBuf {
-        Path::new(INSIDE).join("disk.qcow2")
-    }
-
-    /// The variables, as the machine sees them.
-    #[must_use]
-    pub fn variables() -> PathBuf {
-        Path::new(INSIDE).join("variables.fd")
-    }
-
-    /// Writes a file for the machine and says how it sees it.
-    ///
-    /// # Errors
-    /// It cannot be written.
-    pub fn write(&self, name: &str, bytes: &[u8]) -> Result<PathBuf, QemuError> {
-        let path = self.directory.path().join(name);
-        std::fs::write(&path, bytes).map_err(FileError::io("writing", &path))?;
-        Ok(Path::new(INSIDE).join(name))
-    }
-
-    /// A program of the toolbox that sees the run and, read-only, the image.
-    ///
-    /// # Errors
-    /// The toolbox does not have it.
-    pub fn command(&self, toolbox: &Toolbox, program: &str) -> Result<CommandSpec, QemuError> {
-        let sandbox = toolbox.sandbox().bind_writable(self.directory.path(), INSIDE).bind(&self.image, IMAGE);
-        Ok(toolbox.command_in(program, sandbox)?)
-    }
-
-    /// A socket that the machine finds in the run's directory.
-    fn listen(&self, name: &str) -> Result<UnixListener, QemuError> {
-        // Through the directory's descriptor: the path of a socket may have 107 bytes at most.
-        let path = self.directory.path();
-        let directory = File::open(path).map_err(FileError::io("opening", path))?;
-        // An earlier machine of the same run left its socket; that there is none is as good.
-        drop(std::fs::remove_file(path.join(name)));
-        let listener = UnixListener::bind(format!("/proc/self/fd/{}/{name}", directory.as_raw_fd()))
-            .map_err(QemuError::Socket)?;
-        listener.set_nonblocking(true).map_err(QemuError::Socket)?;
-        Ok(listener)
     }
 }
 
@@ -206,6 +150,8 @@ pub enum Event {
     Kernel,
     /// The kernel gave up; its words.
     Panic(String),
+    /// These words, which the log was asked to watch for, are on the console.
+    Words(String),
     /// More came than any guest in order would say; from where.
     Flood(&'static str),
     /// The machine is off, in these words.
@@ -216,7 +162,9 @@ pub enum Event {
 #[derive(Debug)]
 pub struct Powered {
     events: Receiver<Event>,
-    port: Arc<std::sync::Mutex<Option<UnixStream>>>,
+    console: Speaker,
+    port: Speaker,
+    monitor: Monitor,
     interrupt: Interrupt,
     began: Instant,
 }
@@ -247,9 +195,39 @@ impl Powered {
     /// # Errors
     /// The port is not open, or takes nothing.
     pub fn say(&self, line: &str) -> io::Result<()> {
-        let mut port = self.port.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-        let port = port.as_mut().ok_or(io::ErrorKind::NotConnected)?;
-        writeln!(port, "{line}")
+        self.port.say(format!("{line}\n").as_bytes())
+    }
+
+    /// Types into the console, as somebody at the serial line would; the return key is `\r`.
+    ///
+    /// # Errors
+    /// The console is not open, or takes nothing.
+    pub fn type_text(&self, text: &str) -> io::Result<()> {
+        self.console.say(text.as_bytes())
+    }
+
+    /// Presses the reset button: nobody in the guest is asked.
+    ///
+    /// # Errors
+    /// [`MonitorError`].
+    pub fn reset(&self) -> Result<(), MonitorError> {
+        self.monitor.execute("system_reset")
+    }
+
+    /// Presses the power button, which asks the guest to switch itself off.
+    ///
+    /// # Errors
+    /// [`MonitorError`].
+    pub fn press_power_button(&self) -> Result<(), MonitorError> {
+        self.monitor.execute("system_powerdown")
+    }
+
+    /// Ends the emulator in order, whatever the guest is doing: all it was given is in the overlay then.
+    ///
+    /// # Errors
+    /// [`MonitorError`].
+    pub fn quit(&self) -> Result<(), MonitorError> {
+        self.monitor.execute("quit")
     }
 
     /// Since it was switched on.
@@ -259,9 +237,26 @@ impl Powered {
     }
 }
 
+/// Our end of a connection, once somebody has connected.
+#[derive(Debug, Clone, Default)]
+struct Speaker(Arc<Mutex<Option<UnixStream>>>);
+
+impl Speaker {
+    /// Takes another handle of the connection; without one, nothing can be said.
+    fn open(&self, stream: &UnixStream) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = stream.try_clone().ok();
+    }
+
+    fn say(&self, bytes: &[u8]) -> io::Result<()> {
+        let mut stream = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        stream.as_mut().ok_or(io::ErrorKind::NotConnected)?.write_all(bytes)
+    }
+}
+
 /// Switches a machine on, lets `drive` deal with it, and cuts its power.
 ///
-/// The machine's console is at the socket `console` of the run's directory, its port at `port`.
+/// The machine's console is at the socket `console` of the run's directory, its monitor at `monitor`,
+/// its port at `port`. Its TPM, if it has one, runs as long as it does.
 ///
 /// # Errors
 /// The machine could not be switched on; what `drive` says is its own.
@@ -274,18 +269,32 @@ pub fn power_on<T>(
     log: &mut ConsoleLog,
     drive: impl FnOnce(&Powered) -> T,
 ) -> Result<T, QemuError> {
-    let (console, port) = (run.listen("console")?, run.listen("port")?);
+    let (console, monitor, port) = (run.listen("console")?, run.listen("monitor")?, run.listen("port")?);
     let command = emulator(run, machine, toolbox)?.merge_output();
-    let off = Arc::new(AtomicBool::new(false));
-    let system = system.clone().stopping_on(Arc::clone(&off));
+    let tpm = machine.hardware.tpm.as_ref().map(|tpm| tpm::command(run, tpm, toolbox)).transpose()?;
+    let (off, ended) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicBool::new(false)));
     let (sender, events) = channel();
-    let said = Arc::default();
-    let powered =
-        Powered { events, port: Arc::clone(&said), interrupt: interrupt.clone(), began: Instant::now() };
+    let (tell_monitor, replies) = channel();
+    let powered = Powered {
+        events,
+        console: Speaker::default(),
+        port: Speaker::default(),
+        monitor: Monitor::new(replies),
+        interrupt: interrupt.clone(),
+        began: Instant::now(),
+    };
     thread::scope(|scope| {
-        let (gone, tell) = (Arc::clone(&off), sender.clone());
-        scope.spawn(move || {
-            let words = match system.run(&command) {
+        // The TPM stays until the machine is gone, and then goes, whatever way out is taken below.
+        let _gone = OnDrop(&off);
+        let _without_machine = OnDrop(&ended);
+        if let Some(tpm) = tpm {
+            let system = system.clone().stopping_on(Arc::clone(&ended));
+            tpm::start(scope, system, tpm, run, interrupt)?;
+        }
+        let (gone, over, tell) = (Arc::clone(&off), Arc::clone(&ended), sender.clone());
+        let emulating = system.clone().stopping_on(Arc::clone(&off));
+        let emulator = scope.spawn(move || {
+            let words = match emulating.run(&command) {
                 Ok(output) => match output.success(&command) {
                     Ok(_) => "the guest switched the machine off".to_owned(),
                     Err(error) => error.to_string(),
@@ -293,27 +302,45 @@ pub fn power_on<T>(
                 Err(error) => error_chain(&error),
             };
             gone.store(true, Ordering::SeqCst);
+            over.store(true, Ordering::SeqCst);
             // Nobody listens any more once the machine was meant to end.
             drop(tell.send(Event::Off(words)));
         });
-        let (gone, tell) = (Arc::clone(&off), sender.clone());
+        let (gone, tell, typed) = (Arc::clone(&off), sender.clone(), powered.console.clone());
         scope.spawn(move || {
             if let Some(stream) = accept(&console, &gone) {
+                typed.open(&stream);
                 log.follow(stream, &tell);
             }
         });
-        let gone = Arc::clone(&off);
+        let (gone, asked) = (Arc::clone(&off), powered.monitor.speaker());
+        scope.spawn(move || {
+            if let Some(stream) = accept(&monitor, &gone) {
+                monitor::follow(stream, &asked, &tell_monitor);
+            }
+        });
+        let (gone, said) = (Arc::clone(&off), powered.port.clone());
         scope.spawn(move || {
             if let Some(stream) = accept(&port, &gone) {
-                let writer = stream.try_clone().ok();
-                *said.lock().unwrap_or_else(std::sync::PoisonError::into_inner) = writer;
+                said.open(&stream);
                 follow_port(stream, &sender);
             }
         });
         let result = drive(&powered);
         off.store(true, Ordering::SeqCst);
+        // A TPM loses its machine, as in life; it never happens to the machine that it loses its TPM.
+        drop(emulator.join());
         Ok(result)
     })
+}
+
+/// Sets a sign when it goes.
+struct OnDrop<'a>(&'a AtomicBool);
+
+impl Drop for OnDrop<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::SeqCst);
+    }
 }
 
 /// The emulator's command, with what its sandbox has to show it.
@@ -322,7 +349,7 @@ fn emulator(run: &RunDirectory, machine: &Machine, toolbox: &Toolbox) -> Result<
     if machine.accelerator == Accelerator::Kvm {
         command = probe::with_kvm(command);
     }
-    match (machine.network, command.sandbox().cloned()) {
+    match (&machine.hardware.network, command.sandbox().cloned()) {
         (Network::Forward(_), Some(sandbox)) => Ok(command.inside(sandbox.with_network())),
         _ => Ok(command),
     }

@@ -3,11 +3,14 @@
 
 use goni_model::number::to_u64;
 
-use crate::smoke::Expectations;
 use crate::smoke::check::Check;
+use crate::smoke::expectations::Expectations;
 
 /// The unit, as systemd.extra-unit.*.
 pub const UNIT: &str = "goni-smoke.service";
+
+/// The unit that watches who writes to /var, started before all others where a check asks for it.
+pub const WITNESS: &str = "goni-smoke-witness.service";
 
 /// The strings of one machine must fit the table the firmware makes of them.
 pub const MOST_BYTES: u64 = 512 << 10;
@@ -21,6 +24,10 @@ pub struct GuestSide {
     pub words: String,
     /// `smoke.service`.
     pub unit: String,
+    /// `witness.pl`.
+    pub witness: String,
+    /// `witness.service`.
+    pub witness_unit: String,
 }
 
 /// The SMBIOS strings that hand over checks; `None` if they are more than a table holds.
@@ -33,7 +40,7 @@ pub fn strings(
     settle_seconds: u64,
 ) -> Option<Vec<String>> {
     let wants = format!("[Unit]\nWants={UNIT}\n");
-    let values = values(expectations, nonce, settle_seconds);
+    let values = format!("nonce={nonce}\nsettle_seconds={settle_seconds}\n{}", expectations.values());
     let mut credentials = vec![
         (format!("systemd.extra-unit.{UNIT}"), guest.unit.as_str()),
         ("systemd.unit-dropin.multi-user.target".into(), wants.as_str()),
@@ -41,7 +48,16 @@ pub fn strings(
         ("goni.smoke.words".into(), guest.words.as_str()),
         ("goni.smoke.values".into(), values.as_str()),
     ];
-    credentials.extend(checks.iter().map(|c| (format!("goni.smoke.check.{}", c.name), c.script.as_str())));
+    let early = format!("[Unit]\nWants={WITNESS}\n");
+    if checks.iter().any(|check| check.witness) {
+        credentials.extend([
+            (format!("systemd.extra-unit.{WITNESS}"), guest.witness_unit.as_str()),
+            ("systemd.unit-dropin.sysinit.target".into(), early.as_str()),
+            ("goni.smoke.witness".into(), guest.witness.as_str()),
+        ]);
+    }
+    let scripts = checks.iter().filter_map(|check| Some((&check.name, check.script.as_deref()?)));
+    credentials.extend(scripts.map(|(name, script)| (format!("goni.smoke.check.{name}"), script)));
     let strings: Vec<String> = credentials.into_iter().map(|(name, text)| credential(&name, text)).collect();
     (strings.iter().map(|string| to_u64(string.len())).sum::<u64>() <= MOST_BYTES).then_some(strings)
 }
@@ -50,16 +66,6 @@ pub fn strings(
 #[must_use]
 pub fn credential(name: &str, text: &str) -> String {
     format!("io.systemd.credential.binary:{name}={}", base64(text.as_bytes()))
-}
-
-/// Variables of the checks, as sh reads them. Every value is of our making and needs no quotes.
-fn values(expectations: &Expectations, nonce: &str, settle_seconds: u64) -> String {
-    let root_hash = expectations.root_hash.map(|hash| hash.to_string()).unwrap_or_default();
-    let state = expectations.state.map(|uuid| uuid.hyphenated().to_string()).unwrap_or_default();
-    let swap = u8::from(expectations.swap);
-    format!(
-        "nonce={nonce}\nroot_hash={root_hash}\nstate_uuid={state}\nswap={swap}\nsettle_seconds={settle_seconds}\n"
-    )
 }
 
 /// Source: RFC 4648 §4.
@@ -101,8 +107,15 @@ mod tests {
 
     #[test]
     fn the_guest_is_handed_unit_agent_words_values_and_scripts() {
-        let guest = GuestSide { agent: "A".into(), words: "W".into(), unit: "U".into() };
-        let expectations = Expectations { root_hash: None, state: None, swap: true, goni_http: false };
+        let guest = GuestSide {
+            agent: "A".into(),
+            words: "W".into(),
+            unit: "U".into(),
+            witness: "P".into(),
+            witness_unit: "V".into(),
+        };
+        let promises = crate::smoke::testing::promises();
+        let expectations = Expectations { root_hash: None, state: None, promises };
         let strings = strings(&guest, &[], &expectations, "n0", 240).unwrap();
         let names: Vec<&str> = strings.iter().map(|string| string.split('=').next().unwrap()).collect();
         assert_eq!(
@@ -114,10 +127,6 @@ mod tests {
                 "io.systemd.credential.binary:goni.smoke.words",
                 "io.systemd.credential.binary:goni.smoke.values",
             ]
-        );
-        assert_eq!(
-            values(&expectations, "n0", 240),
-            "nonce=n0\nroot_hash=\nstate_uuid=\nswap=1\nsettle_seconds=240\n"
         );
     }
 }

@@ -1,6 +1,7 @@
 //! A smoke report as JUnit XML, for the machines that collect such things.
 //! Source: the schema of the Jenkins xunit plugin, `junit-10.xsd`.
 
+use goni_model::name::Name;
 use goni_model::report::{Finding, Outcome, SmokeReport};
 
 /// The report as a document of one suite.
@@ -9,7 +10,7 @@ pub fn write(report: &SmokeReport) -> String {
     let count = |test: fn(&Finding) -> bool| report.findings.iter().filter(|finding| test(finding)).count();
     let failures = count(|finding| finding.outcome.is_failure());
     let skipped = count(|finding| matches!(finding.outcome, Outcome::Skipped { .. }));
-    let errors = usize::from(report.broken_off.is_some());
+    let errors = report.broken_off().count();
     let mut text = format!(
         "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n<testsuite name=\"{}\" tests=\"{}\" failures=\"{failures}\" \
          errors=\"{errors}\" skipped=\"{skipped}\" time=\"{}\">\n",
@@ -18,27 +19,36 @@ pub fn write(report: &SmokeReport) -> String {
         seconds(report.milliseconds),
     );
     for finding in &report.findings {
-        let boot = finding.boot.map(|boot| format!(" ({})", boot.name())).unwrap_or_default();
+        let boot = finding.boot.as_ref().map(|boot| format!(" ({boot})")).unwrap_or_default();
         text.push_str(&format!(
-            "  <testcase classname=\"smoke\" name=\"{}{boot}\" time=\"{}\"",
+            "  <testcase classname=\"{}\" name=\"{}{boot}\" time=\"{}\"",
+            finding.scenario.as_ref().map_or("smoke", Name::as_str),
             finding.check,
             seconds(finding.milliseconds)
         ));
-        text.push_str(&match &finding.outcome {
-            Outcome::Passed => "/>\n".to_owned(),
+        let outcome = match &finding.outcome {
+            Outcome::Passed => String::new(),
             Outcome::Failed { expected, observed } => format!(
-                ">\n    <failure message=\"expected {}\">{}</failure>\n  </testcase>\n",
+                "    <failure message=\"expected {}\">{}</failure>\n",
                 escaped(expected),
                 escaped(observed)
             ),
-            Outcome::Skipped { reason } => {
-                format!(">\n    <skipped message=\"{}\"/>\n  </testcase>\n", escaped(reason))
-            }
+            Outcome::Skipped { reason } => format!("    <skipped message=\"{}\"/>\n", escaped(reason)),
+        };
+        let warnings = report.warnings_of(finding);
+        let warnings: String = warnings
+            .map(|text| format!("    <system-out>warning: {}</system-out>\n", escaped(text)))
+            .collect();
+        let inside = outcome + &warnings;
+        text.push_str(&match inside.as_str() {
+            "" => "/>\n".to_owned(),
+            _ => format!(">\n{inside}  </testcase>\n"),
         });
     }
-    if let Some(why) = &report.broken_off {
+    for (scenario, why) in report.broken_off() {
         text.push_str(&format!(
-            "  <testcase classname=\"smoke\" name=\"run\">\n    <error message=\"{}\"/>\n  </testcase>\n",
+            "  <testcase classname=\"{}\" name=\"run\">\n    <error message=\"{}\"/>\n  </testcase>\n",
+            scenario.scenario,
             escaped(why)
         ));
     }
@@ -78,14 +88,16 @@ mod tests {
     fn a_report_becomes_this_document() {
         let expected = r#"<?xml version="1.0" encoding="UTF-8"?>
 <testsuite name="a&amp;b.raw" tests="4" failures="1" errors="1" skipped="1" time="61.005">
-  <testcase classname="smoke" name="isolation (first)" time="1.500"/>
-  <testcase classname="smoke" name="durability (rebooted)" time="0.020">
+  <testcase classname="life" name="isolation (first)" time="1.500">
+    <system-out>warning: a &lt;door&gt; is ajar</system-out>
+  </testcase>
+  <testcase classname="life" name="durability (rebooted)" time="0.020">
     <failure message="expected &lt;nonce&gt;">nothing&#10;at all&#10;�[31m</failure>
   </testcase>
-  <testcase classname="smoke" name="swap-encrypted" time="0.000">
+  <testcase classname="life" name="swap-encrypted" time="0.000">
     <skipped message="the image has no swap"/>
   </testcase>
-  <testcase classname="smoke" name="run">
+  <testcase classname="life" name="run">
     <error message="the guest flooded its console"/>
   </testcase>
 </testsuite>

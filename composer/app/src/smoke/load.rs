@@ -1,11 +1,11 @@
-//! The folder `qemu` of a project: machines, checks, and the guest's side of the checks.
+//! The folder `qemu` of a project: machines, scenarios, checks, and the guest's side of the checks.
 
 use std::io;
 use std::path::Path;
 
 use goni_model::document::MAX_BYTES;
-use goni_model::document::fault::Faults;
-use goni_model::document::source::Sources;
+use goni_model::document::fault::{Fault, Faults};
+use goni_model::document::source::{FileId, Sources};
 use goni_model::name::{InvalidName, Name};
 use goni_model::target::QemuFirmware;
 
@@ -14,12 +14,15 @@ use crate::project::Files;
 use crate::smoke::check::{self, Check};
 use crate::smoke::handover::GuestSide;
 use crate::smoke::machine::{self, Board};
+use crate::smoke::scenario::{self, Scenario};
 
 /// What the folder holds.
 #[derive(Debug)]
 pub struct Qemus {
     /// The machine of the firmware that was asked for.
     pub board: Board,
+    /// The scenarios, those that run by default first, then by name.
+    pub scenarios: Vec<Scenario>,
     /// The checks, by name.
     pub checks: Vec<Check>,
     /// The guest's side.
@@ -37,7 +40,7 @@ pub enum LoadError {
         /// Why.
         source: io::Error,
     },
-    /// A check's file bears a name that none can have.
+    /// The file of a check or a scenario bears a name that none can have.
     #[error(transparent)]
     Name(#[from] InvalidName),
     /// What the files say is not right.
@@ -56,18 +59,13 @@ impl Classify for LoadError {
 /// # Errors
 /// `LoadError`, with the faults of all files at once.
 pub fn load(files: &dyn Files, root: &Path, firmware: QemuFirmware) -> Result<Qemus, LoadError> {
-    let mut sources = Sources::new();
-    let mut faults = Vec::new();
-    let read = |place: &str| {
-        files
-            .read(&root.join(place), MAX_BYTES)
-            .map_err(|source| LoadError::Read { path: place.to_owned(), source })
-    };
-    let text = |place: &str| Ok::<_, LoadError>(String::from_utf8_lossy(&read(place)?).into_owned());
+    let mut folder = Folder { files, root, sources: Sources::new(), faults: Vec::new() };
     let guest = GuestSide {
-        agent: text("qemu/guest/agent.sh")?,
-        words: text("qemu/guest/words.sh")?,
-        unit: text("qemu/guest/smoke.service")?,
+        agent: folder.text("qemu/guest/agent.sh")?,
+        words: folder.text("qemu/guest/words.sh")?,
+        unit: folder.text("qemu/guest/smoke.service")?,
+        witness: folder.text("qemu/guest/witness.pl")?,
+        witness_unit: folder.text("qemu/guest/witness.service")?,
     };
     let place = format!(
         "qemu/machines/{}.toml",
@@ -76,23 +74,64 @@ pub fn load(files: &dyn Files, root: &Path, firmware: QemuFirmware) -> Result<Qe
             QemuFirmware::Aavmf => "aavmf",
         }
     );
-    let (file, _) = sources.add(place.clone(), &read(&place)?);
-    let board = machine::check(&sources, file).map_err(|found| faults.extend(found)).ok();
-    let folder = root.join("qemu/checks");
-    let names =
-        files.names(&folder).map_err(|source| LoadError::Read { path: "qemu/checks".to_owned(), source })?;
-    let mut checks = Vec::new();
-    for stem in names.iter().filter_map(|name| name.strip_suffix(".toml")) {
-        let name: Name = stem.parse()?;
-        let place = format!("qemu/checks/{stem}.toml");
-        let (file, _) = sources.add(place.clone(), &read(&place)?);
-        match check::check(&sources, file, name) {
-            Ok(check) => checks.push(check),
-            Err(found) => faults.extend(found),
-        }
+    let board = folder.document(&place, machine::check)?;
+    let mut scenarios = folder.documents("qemu/scenarios", scenario::check)?;
+    scenarios.sort_by_key(|scenario| !scenario.default);
+    // Checks of a scenario that could not be read would only say that it is unknown.
+    if !folder.faults.is_empty() {
+        return Err(Faults::new(folder.sources, folder.faults).into());
     }
+    let checks = folder
+        .documents("qemu/checks", |sources, file, name| check::check(sources, file, name, &scenarios))?;
     match board {
-        Some(board) if faults.is_empty() => Ok(Qemus { board, checks, guest }),
-        _ => Err(Faults::new(sources, faults).into()),
+        Some(board) if folder.faults.is_empty() => Ok(Qemus { board, scenarios, checks, guest }),
+        _ => Err(Faults::new(folder.sources, folder.faults).into()),
+    }
+}
+
+/// The folder while it is being read.
+struct Folder<'a> {
+    files: &'a dyn Files,
+    root: &'a Path,
+    sources: Sources,
+    faults: Vec<Fault>,
+}
+
+impl Folder<'_> {
+    fn read(&self, place: &str) -> Result<Vec<u8>, LoadError> {
+        let error = |source| LoadError::Read { path: place.to_owned(), source };
+        self.files.read(&self.root.join(place), MAX_BYTES).map_err(error)
+    }
+
+    fn text(&self, place: &str) -> Result<String, LoadError> {
+        Ok(String::from_utf8_lossy(&self.read(place)?).into_owned())
+    }
+
+    /// A document, or nothing where it has faults.
+    fn document<T>(
+        &mut self,
+        place: &str,
+        check: impl FnOnce(&Sources, FileId) -> Result<T, Vec<Fault>>,
+    ) -> Result<Option<T>, LoadError> {
+        let bytes = self.read(place)?;
+        let (file, _) = self.sources.add(place.to_owned(), &bytes);
+        Ok(check(&self.sources, file).map_err(|found| self.faults.extend(found)).ok())
+    }
+
+    /// The documents of a folder that have no faults, by name.
+    fn documents<T>(
+        &mut self,
+        place: &str,
+        check: impl Fn(&Sources, FileId, Name) -> Result<T, Vec<Fault>>,
+    ) -> Result<Vec<T>, LoadError> {
+        let error = |source| LoadError::Read { path: place.to_owned(), source };
+        let names = self.files.names(&self.root.join(place)).map_err(error)?;
+        let mut documents = Vec::new();
+        for stem in names.iter().filter_map(|name| name.strip_suffix(".toml")) {
+            let name: Name = stem.parse()?;
+            let file = format!("{place}/{stem}.toml");
+            documents.extend(self.document(&file, |sources, file| check(sources, file, name))?);
+        }
+        Ok(documents)
     }
 }

@@ -1,7 +1,10 @@
 //! The machine an image is booted on: a value, and the command that makes QEMU of it.
 //!
 //! What a board's machine is like is the target's (`[qemu]`); what a firmware's machine needs around
-//! that, `qemu/machines/<firmware>.toml` says. Paths are those of the toolbox's sandbox.
+//! that, `qemu/machines/<firmware>.toml` says; what one boot adds is [`Hardware`]. Paths are those of
+//! the toolbox's sandbox.
+
+mod hardware;
 
 use std::path::{Path, PathBuf};
 
@@ -9,9 +12,12 @@ use goni_model::document::checker::{Checker, Text};
 use goni_model::document::fault::Fault;
 use goni_model::document::source::{FileId, Sources};
 use goni_model::document::{self, shape};
+use goni_model::size::SectorSize;
 use goni_model::target::Qemu;
 use schemars::JsonSchema;
 use serde::Deserialize;
+
+pub use hardware::{Hardware, Network, Tpm, WhichTpm};
 
 /// The surroundings of a firmware.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -104,15 +110,6 @@ pub enum Console {
     Socket(PathBuf),
 }
 
-/// What the guest reaches.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Network {
-    /// Nothing at all.
-    None,
-    /// The host's network; its port, on the loopback alone, leads to the guest's port 7000.
-    Forward(u16),
-}
-
 /// A machine with all it is given.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Machine {
@@ -132,8 +129,10 @@ pub struct Machine {
     pub port: Option<PathBuf>,
     /// Files that each hold one SMBIOS string of type 11.
     pub strings: Vec<PathBuf>,
-    /// Its network.
-    pub network: Network,
+    /// The socket that its monitor is asked at, if it has one.
+    pub monitor: Option<PathBuf>,
+    /// What this boot adds.
+    pub hardware: Hardware,
 }
 
 /// The name of the port that the guest's side finds in `/dev/virtio-ports`.
@@ -143,54 +142,121 @@ impl Machine {
     /// The emulator's arguments.
     #[must_use]
     pub fn arguments(&self) -> Vec<String> {
-        let mut arguments: Vec<String> = Vec::new();
-        let mut add = |option: &str, value: String| arguments.extend([option.to_owned(), value]);
-        add("-nodefaults", String::new());
-        add("-display", "none".into());
-        add("-machine", self.qemu.machine.to_string());
-        add(
+        let mut arguments = Arguments(vec!["-nodefaults".into()]);
+        self.add_board(&mut arguments);
+        self.add_disks(&mut arguments);
+        arguments.add("-device", self.virtio("virtio-rng-pci", ""));
+        match &self.console {
+            Console::Terminal => arguments.add("-serial", "mon:stdio".into()),
+            Console::Socket(path) => {
+                arguments.add_socket("console", path);
+                arguments.add("-serial", "chardev:console".into());
+            }
+        }
+        if let Some(path) = &self.monitor {
+            arguments.add_socket("monitor", path);
+            arguments.add("-mon", "chardev=monitor,mode=control".into());
+        }
+        if let Some(path) = &self.port {
+            arguments.add("-device", self.virtio("virtio-serial-pci", ""));
+            arguments.add_socket("port", path);
+            arguments.add("-device", format!("virtserialport,chardev=port,name={PORT}"));
+        }
+        for path in &self.strings {
+            arguments.add("-smbios", format!("type=11,path={}", escaped(path)));
+        }
+        if let Some(tpm) = &self.hardware.tpm {
+            arguments.add_socket("tpm-socket", &tpm.socket);
+            arguments.add("-tpmdev", "emulator,id=tpm,chardev=tpm-socket".into());
+            arguments.add("-device", "tpm-crb,tpmdev=tpm".into());
+        }
+        self.add_network(&mut arguments);
+        arguments.0
+    }
+
+    /// Board, processor, memory, firmware.
+    fn add_board(&self, arguments: &mut Arguments) {
+        arguments.add("-display", "none".into());
+        arguments.add("-machine", self.qemu.machine.to_string());
+        arguments.add(
             "-accel",
             match self.accelerator {
                 Accelerator::Tcg => "tcg,thread=multi".into(),
                 Accelerator::Kvm => "kvm".into(),
             },
         );
-        add("-cpu", self.qemu.cpu.to_string());
-        add("-smp", self.qemu.processors.to_string());
-        add("-m", format!("{}B", self.qemu.memory.get()));
+        arguments.add("-cpu", self.qemu.cpu.to_string());
+        arguments.add("-smp", self.qemu.processors.to_string());
+        arguments.add("-m", format!("{}B", self.qemu.memory.get()));
         let firmware = |unit: u8, rest: &str, path: &Path| {
             format!("if=pflash,format=raw,unit={unit}{rest},file={}", escaped(path))
         };
-        add("-drive", firmware(0, ",readonly=on", &self.board.code));
-        add("-drive", firmware(1, "", &self.variables));
+        arguments.add("-drive", firmware(0, ",readonly=on", &self.board.code));
+        arguments.add("-drive", firmware(1, "", &self.variables));
+        // It has to come before the devices behind it. The board `virt` will want `iommu=smmuv3` among
+        // the keys of its machine instead.
+        if self.hardware.iommu {
+            // Interrupts are left alone: a kernel whose timer is late on a busy host panics where they are
+            // remapped ("timer doesn't work through Interrupt-remapped IO-APIC"), and tries again elsewhere.
+            arguments.add("-device", "intel-iommu,intremap=off".into());
+        }
+    }
+
+    fn add_disks(&self, arguments: &mut Arguments) {
+        let sectors = match self.hardware.sectors {
+            SectorSize::B512 => String::new(),
+            SectorSize::B4096 => ",logical_block_size=4096,physical_block_size=4096".into(),
+        };
         // A flush of the guest reaches the overlay, which then outlives the emulator; that the host
         // flushes it to its own disk, nobody needs.
-        add("-drive", format!("if=none,id=disk,format=qcow2,cache=unsafe,file={}", escaped(&self.disk)));
-        add("-device", "virtio-blk-pci,drive=disk".into());
-        add("-device", "virtio-rng-pci".into());
-        match &self.console {
-            Console::Terminal => add("-serial", "mon:stdio".into()),
-            Console::Socket(path) => {
-                add("-chardev", format!("socket,id=console,path={}", escaped(path)));
-                add("-serial", "chardev:console".into());
+        let drive = |id: &str, format: &str, path: &Path| {
+            format!("if=none,id={id},format={format},cache=unsafe,file={}", escaped(path))
+        };
+        arguments.add("-drive", drive("disk", "qcow2", &self.disk));
+        // A firmware that is told where to begin looks nowhere else: not at the network either.
+        let disk = format!(",drive=disk,bootindex=0{sectors}");
+        arguments.add("-device", self.virtio("virtio-blk-pci", &disk));
+        if let Some(path) = &self.hardware.second_disk {
+            arguments.add("-drive", drive("second", "raw", path));
+            arguments.add("-device", self.virtio("virtio-blk-pci", &format!(",drive=second{sectors}")));
+        }
+    }
+
+    fn add_network(&self, arguments: &mut Arguments) {
+        match &self.hardware.network {
+            Network::None => arguments.add("-nic", "none".into()),
+            Network::Restricted { capture } => {
+                arguments.add("-netdev", "user,id=network,restrict=on".into());
+                let dump = format!("filter-dump,id=capture,netdev=network,file={}", escaped(capture));
+                arguments.add("-object", dump);
+                // Without its ROM the firmware has no reason to try it.
+                arguments.add("-device", self.virtio("virtio-net-pci", ",netdev=network,romfile="));
             }
-        }
-        if let Some(path) = &self.port {
-            add("-device", "virtio-serial-pci".into());
-            add("-chardev", format!("socket,id=port,path={}", escaped(path)));
-            add("-device", format!("virtserialport,chardev=port,name={PORT}"));
-        }
-        for path in &self.strings {
-            add("-smbios", format!("type=11,path={}", escaped(path)));
-        }
-        match self.network {
-            Network::None => add("-nic", "none".into()),
             Network::Forward(port) => {
-                add("-nic", format!("user,model=virtio-net-pci,hostfwd=tcp:127.0.0.1:{port}-:7000"));
+                let forward = format!("hostfwd=tcp:127.0.0.1:{port}-:7000");
+                arguments.add("-nic", format!("user,model=virtio-net-pci,{forward}"));
             }
         }
-        arguments.retain(|argument| !argument.is_empty());
-        arguments
+    }
+
+    /// A virtio device; behind an IOMMU it has to say that it obeys it, which only its modern form can.
+    fn virtio(&self, model: &str, rest: &str) -> String {
+        let behind = if self.hardware.iommu { ",disable-legacy=on,iommu_platform=on" } else { "" };
+        format!("{model}{rest}{behind}")
+    }
+}
+
+/// Options with their values, in order.
+struct Arguments(Vec<String>);
+
+impl Arguments {
+    fn add(&mut self, option: &str, value: String) {
+        self.0.extend([option.to_owned(), value]);
+    }
+
+    /// A socket that somebody listens at.
+    fn add_socket(&mut self, id: &str, path: &Path) {
+        self.add("-chardev", format!("socket,id={id},path={}", escaped(path)));
     }
 }
 
@@ -226,7 +292,8 @@ mod tests {
             console: Console::Socket("/machine/console".into()),
             port: Some("/machine/port".into()),
             strings: vec!["/machine/0".into()],
-            network: Network::None,
+            monitor: Some("/machine/monitor".into()),
+            hardware: Hardware::default(),
         }
     }
 
@@ -243,10 +310,12 @@ mod tests {
 -drive\nif=pflash,format=raw,unit=0,readonly=on,file=/usr/share/code.fd
 -drive\nif=pflash,format=raw,unit=1,file=/machine/vars.fd
 -drive\nif=none,id=disk,format=qcow2,cache=unsafe,file=/machine/a,,b.qcow2
--device\nvirtio-blk-pci,drive=disk
+-device\nvirtio-blk-pci,drive=disk,bootindex=0
 -device\nvirtio-rng-pci
 -chardev\nsocket,id=console,path=/machine/console
 -serial\nchardev:console
+-chardev\nsocket,id=monitor,path=/machine/monitor
+-mon\nchardev=monitor,mode=control
 -device\nvirtio-serial-pci
 -chardev\nsocket,id=port,path=/machine/port
 -device\nvirtserialport,chardev=port,name=org.goni.smoke
@@ -258,8 +327,9 @@ mod tests {
     #[test]
     fn a_machine_at_the_terminal_has_a_network_and_no_port() {
         let console = Console::Terminal;
-        let network = Network::Forward(7000);
-        let machine = Machine { console, network, port: None, strings: Vec::new(), ..machine() };
+        let hardware = Hardware { network: Network::Forward(7000), ..Hardware::default() };
+        let machine =
+            Machine { console, monitor: None, port: None, strings: Vec::new(), hardware, ..machine() };
         let arguments = machine.arguments();
         let tail: Vec<&str> = arguments.iter().rev().take(4).rev().map(String::as_str).collect();
         assert_eq!(
@@ -267,6 +337,39 @@ mod tests {
             ["-serial", "mon:stdio", "-nic", "user,model=virtio-net-pci,hostfwd=tcp:127.0.0.1:7000-:7000"]
         );
         assert!(!arguments.iter().any(|argument| argument.contains(PORT)));
+    }
+
+    #[test]
+    fn what_a_boot_adds_has_these_arguments() {
+        let capture = "/machine/capture.pcap".into();
+        let hardware = Hardware {
+            network: Network::Restricted { capture },
+            iommu: true,
+            sectors: SectorSize::B4096,
+            second_disk: Some("/machine/second.raw".into()),
+            tpm: Some(Tpm { which: WhichTpm::Own, socket: "/machine/tpm/socket".into() }),
+        };
+        let plain = machine().arguments();
+        let added: Vec<String> = Machine { hardware, ..machine() }
+            .arguments()
+            .into_iter()
+            .filter(|argument| argument.starts_with(|c: char| c != '-') && !plain.contains(argument))
+            .collect();
+        let expected = "intel-iommu,intremap=off
+virtio-blk-pci,drive=disk,bootindex=0,logical_block_size=4096,physical_block_size=4096,\
+disable-legacy=on,iommu_platform=on
+if=none,id=second,format=raw,cache=unsafe,file=/machine/second.raw
+virtio-blk-pci,drive=second,logical_block_size=4096,physical_block_size=4096,\
+disable-legacy=on,iommu_platform=on
+virtio-rng-pci,disable-legacy=on,iommu_platform=on
+virtio-serial-pci,disable-legacy=on,iommu_platform=on
+socket,id=tpm-socket,path=/machine/tpm/socket
+emulator,id=tpm,chardev=tpm-socket
+tpm-crb,tpmdev=tpm
+user,id=network,restrict=on
+filter-dump,id=capture,netdev=network,file=/machine/capture.pcap
+virtio-net-pci,netdev=network,romfile=,disable-legacy=on,iommu_platform=on";
+        assert_eq!(added.join("\n"), expected);
     }
 
     #[test]

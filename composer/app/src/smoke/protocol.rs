@@ -5,6 +5,8 @@
 
 use std::collections::BTreeMap;
 
+use goni_model::digest::Sha256Digest;
+use goni_model::name::Name;
 use goni_model::report::Outcome;
 use serde::Deserialize;
 
@@ -32,8 +34,8 @@ pub enum Said {
         /// How long systemd says it took.
         time: String,
     },
-    /// It is about to reboot.
-    Rebooting,
+    /// It is about to reboot, or to switch off.
+    Leaving,
     /// What a person would look at first.
     Diagnosis(String),
     /// A check is over.
@@ -44,6 +46,8 @@ pub enum Said {
         outcome: Outcome,
         /// What later boots are to be told.
         kept: BTreeMap<String, String>,
+        /// What it found besides, a line each.
+        warnings: Vec<String>,
     },
 }
 
@@ -73,6 +77,14 @@ struct Line {
     expected: Option<String>,
     observed: Option<String>,
     kept: Option<String>,
+    warnings: Option<String>,
+}
+
+/// 32 bytes that a check spreads and the host looks for: its own for each check and run, and nobody
+/// can know them who does not know the nonce.
+#[must_use]
+pub fn canary(nonce: &str, check: &Name) -> Sha256Digest {
+    Sha256Digest::of(format!("{nonce}/{check}").as_bytes())
 }
 
 /// Reads one line.
@@ -96,11 +108,12 @@ pub fn parse(line: &[u8], nonce: &str) -> Result<Message, Refusal> {
             state: line.state.ok_or(Refusal::Malformed)?,
             time: line.time.unwrap_or_default(),
         },
-        (Some("rebooting"), None) => Said::Rebooting,
+        (Some("leaving"), None) => Said::Leaving,
         (Some("diagnosis"), None) => Said::Diagnosis(line.text.unwrap_or_default()),
         (None, Some(check)) => {
             let outcome = outcome(line.outcome.as_deref(), line.expected, line.observed)?;
-            Said::Verdict { check, outcome, kept: kept(&line.kept.unwrap_or_default())? }
+            let warnings = line.warnings.iter().flat_map(|text| text.lines()).map(str::to_owned).collect();
+            Said::Verdict { check, outcome, kept: kept(&line.kept.unwrap_or_default())?, warnings }
         }
         _ => return Err(Refusal::Malformed),
     };
@@ -149,11 +162,14 @@ mod tests {
     #[test]
     fn a_verdict_is_read_with_what_it_saw() {
         assert_eq!(
-            say(r#""check":"x","outcome":"failed","expected":"a","observed":"b\nc","kept":"id=9f k=v ""#),
+            say(
+                r#""check":"x","outcome":"failed","expected":"a","observed":"b\nc","kept":"id=9f k=v ","warnings":"d\ne""#
+            ),
             Ok(Said::Verdict {
                 check: "x".into(),
                 outcome: Outcome::Failed { expected: "a".into(), observed: "b\nc".into() },
                 kept: [("id", "9f"), ("k", "v")].map(|(k, v)| (k.into(), v.into())).into(),
+                warnings: vec!["d".into(), "e".into()],
             })
         );
         assert_eq!(

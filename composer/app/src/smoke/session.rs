@@ -1,23 +1,34 @@
 //! The conversation with a machine through its boots: what is asked, what is waited for and how
 //! long, and what comes of a guest that does not answer.
 
-use std::collections::{BTreeMap, BTreeSet};
+mod arrive;
+mod recovery;
+
+use std::collections::BTreeMap;
 use std::io;
 use std::time::Duration;
 
-use goni_model::report::{Boot, BootReport, Finding, Outcome};
+use goni_model::name::Name;
+use goni_model::report::{BootReport, Finding, Outcome, Warning};
 
 use crate::host::interrupt::Interrupted;
 use crate::host::qemu::{Event, Powered};
 use crate::progress::Progress;
 use crate::smoke::STAGE;
+use crate::smoke::assertion::Assertion;
 use crate::smoke::check::Check;
 use crate::smoke::protocol::{self, Said};
+use crate::smoke::scenario::{Arrival, Boot, Ending, Expect, Machine, Restart, Scenario};
 
 /// From power on to the first word of the guest's side. An idle machine under TCG needs a quarter.
 pub const START: Duration = Duration::from_secs(300);
 /// How much longer the host waits than the guest was told.
 const GRACE: Duration = Duration::from_secs(30);
+/// How long a guest that is down must stay so after its console said why. Long enough for a boot to
+/// go on where it can: nothing it waits for on the way takes longer.
+const QUIET: Duration = Duration::from_secs(60);
+/// How long the guest may take to shut down.
+const POWER_OFF: Duration = Duration::from_secs(180);
 /// How long the guest may take to say what is wrong with it.
 const DIAGNOSIS: Duration = Duration::from_secs(60);
 /// More foreign lines than this are a flood.
@@ -37,6 +48,18 @@ pub trait Guest {
     /// It cannot be said.
     fn say(&self, line: &str) -> io::Result<()>;
 
+    /// Types at the console, where `\r` is the return key.
+    ///
+    /// # Errors
+    /// It cannot be typed.
+    fn type_text(&self, text: &str) -> io::Result<()>;
+
+    /// Resets the machine: it starts again, and nothing that was in its memory is left.
+    ///
+    /// # Errors
+    /// It cannot be reset.
+    fn reset(&self) -> io::Result<()>;
+
     /// Since the machine was switched on.
     fn elapsed(&self) -> Duration;
 }
@@ -48,6 +71,14 @@ impl Guest for Powered {
 
     fn say(&self, line: &str) -> io::Result<()> {
         Self::say(self, line)
+    }
+
+    fn type_text(&self, text: &str) -> io::Result<()> {
+        Self::type_text(self, text)
+    }
+
+    fn reset(&self) -> io::Result<()> {
+        Self::reset(self).map_err(io::Error::other)
     }
 
     fn elapsed(&self) -> Duration {
@@ -81,17 +112,33 @@ pub enum Broken {
     /// The machine is off.
     #[error("{0}")]
     Off(String),
-    /// The guest could not be spoken to.
-    #[error("the guest's port takes nothing: {0}")]
+    /// A boot went otherwise than its scenario says, and no check is there to say so.
+    #[error("the boot `{boot}` went otherwise: expected {expected}, observed {observed}")]
+    Unexpected {
+        /// The boot.
+        boot: String,
+        /// What the scenario says.
+        expected: String,
+        /// What happened.
+        observed: String,
+    },
+    /// The console did not show the recovery key that is to be typed.
+    #[error("no recovery key was shown on the console")]
+    NoRecoveryKey,
+    /// The guest or its machine could not be spoken to.
+    #[error("the machine takes nothing: {0}")]
     Deaf(String),
 }
 
-/// All that was said in a run.
+/// All that was said in a run through a scenario.
 pub struct Session<'a> {
     nonce: &'a str,
+    scenario: &'a Scenario,
     checks: &'a [&'a Check],
     settle: Duration,
     progress: &'a dyn Progress,
+    /// What is on the console so far.
+    console: &'a dyn Fn() -> String,
     /// The guest's numbers of the boots so far; the last is the present one.
     numbers: Vec<String>,
     kept: BTreeMap<String, String>,
@@ -99,8 +146,10 @@ pub struct Session<'a> {
     pub boots: Vec<BootReport>,
     /// How the checks came out.
     pub findings: Vec<Finding>,
+    /// What they found besides.
+    pub warnings: Vec<Warning>,
     /// What the guest said was wrong with it, by boot.
-    pub diagnoses: Vec<(Boot, String)>,
+    pub diagnoses: Vec<(Name, String)>,
     /// Lines that were not of this run.
     pub ignored: u64,
 }
@@ -116,32 +165,70 @@ impl<'a> Session<'a> {
     #[must_use]
     pub fn new(
         nonce: &'a str,
+        scenario: &'a Scenario,
         checks: &'a [&'a Check],
         settle: Duration,
         progress: &'a dyn Progress,
+        console: &'a dyn Fn() -> String,
     ) -> Self {
         Self {
             nonce,
+            scenario,
             checks,
             settle,
             progress,
+            console,
             numbers: Vec::new(),
             kept: BTreeMap::new(),
             boots: Vec::new(),
             findings: Vec::new(),
+            warnings: Vec::new(),
             diagnoses: Vec::new(),
             ignored: 0,
         }
     }
 
-    /// Goes through one boot: waits for it, runs its checks.
+    /// Goes through the boots of a machine, up to its end if the guest has a part in it.
     ///
     /// # Errors
     /// [`Broken`]; the check it happened in has failed, those behind it are not in the findings.
-    pub fn boot(&mut self, guest: &dyn Guest, boot: Boot) -> Result<(), Broken> {
-        self.wait_for_boot(guest, boot)?;
-        let mut failed = false;
-        for check in self.checks.iter().filter(|check| check.boots.contains(&boot)) {
+    pub fn machine(&mut self, guest: &dyn Guest, machine: &Machine<'_>) -> Result<(), Broken> {
+        for boot in machine.boots {
+            match boot.arrival {
+                Arrival::Restart(Restart::Reboot) => self.reboot(guest)?,
+                Arrival::Restart(Restart::Reset) => guest.reset().map_err(|error| deaf(&error))?,
+                Arrival::PowerOn { .. } => {}
+            }
+            self.boot(guest, boot)?;
+        }
+        match machine.ending {
+            Ending::PowerOff => self.power_off(guest),
+            Ending::PowerCut | Ending::Nothing => Ok(()),
+        }
+    }
+
+    /// Goes through one boot: waits for what is expected of it, runs its checks.
+    fn boot(&mut self, guest: &dyn Guest, boot: &Boot) -> Result<(), Broken> {
+        let began = guest.elapsed();
+        let arrived = match boot.expect {
+            Expect::Healthy => self.wait_for_boot(guest, boot)?,
+            Expect::Down => self.wait_down(guest, boot)?,
+        };
+        let mut failed = arrived.is_failure();
+        let mut told = false;
+        for check in self.checks.iter().filter(|check| check.runs_in(&boot.name) && check.script.is_none()) {
+            if boot.expect == Expect::Down || !boot.console.is_empty() {
+                told = true;
+                self.find(check, boot, arrived.clone(), guest.elapsed().saturating_sub(began));
+            }
+        }
+        if let (Outcome::Failed { expected, observed }, false) = (arrived, told) {
+            return Err(Broken::Unexpected { boot: boot.name.to_string(), expected, observed });
+        }
+        if boot.expect == Expect::Down {
+            return Ok(());
+        }
+        for check in self.checks.iter().filter(|check| check.runs_in(&boot.name) && check.script.is_some()) {
             let began = guest.elapsed();
             let answer = self.ask(guest, check, boot);
             let outcome = match &answer {
@@ -149,13 +236,7 @@ impl<'a> Session<'a> {
                 Err(broken) => Outcome::Failed { expected: "an answer".into(), observed: broken.to_string() },
             };
             failed |= outcome.is_failure();
-            self.findings.push(Finding {
-                check: check.name.clone(),
-                boot: Some(boot),
-                outcome,
-                milliseconds: milliseconds(guest.elapsed().saturating_sub(began)),
-            });
-            self.progress.advance(STAGE, 1);
+            self.find(check, boot, outcome, guest.elapsed().saturating_sub(began));
             answer?;
         }
         if failed {
@@ -164,97 +245,72 @@ impl<'a> Session<'a> {
                 Said::Diagnosis(text) => Some(text),
                 _ => None,
             })?;
-            self.diagnoses.push((boot, text));
+            self.diagnoses.push((boot.name.clone(), text));
         }
         Ok(())
     }
 
+    fn find(&mut self, check: &Check, boot: &Boot, outcome: Outcome, took: Duration) {
+        self.findings.push(Finding {
+            check: check.name.clone(),
+            scenario: Some(self.scenario.name.clone()),
+            boot: Some(boot.name.clone()),
+            outcome,
+            milliseconds: milliseconds(took),
+        });
+        self.progress.advance(STAGE, 1);
+    }
+
     /// Asks for a clean reboot.
-    ///
-    /// # Errors
-    /// [`Broken`].
-    pub fn reboot(&mut self, guest: &dyn Guest) -> Result<(), Broken> {
+    fn reboot(&mut self, guest: &dyn Guest) -> Result<(), Broken> {
         say(guest, "reboot")?;
         self.wait(guest, GRACE, "that it is about to reboot", |said| {
-            matches!(said, Said::Rebooting).then_some(())
+            matches!(said, Said::Leaving).then_some(())
         })
     }
 
-    fn wait_for_boot(&mut self, guest: &dyn Guest, boot: Boot) -> Result<(), Broken> {
+    /// Has the guest switch its machine off, and waits until it is.
+    fn power_off(&mut self, guest: &dyn Guest) -> Result<(), Broken> {
+        say(guest, "poweroff")?;
+        self.wait(guest, GRACE, "that it is about to switch off", |said| {
+            matches!(said, Said::Leaving).then_some(())
+        })?;
         let began = guest.elapsed();
-        let since = || Some(milliseconds(guest.elapsed().saturating_sub(began)));
-        let mut report = BootReport {
-            boot,
-            kernel_milliseconds: None,
-            started_milliseconds: None,
-            settled_milliseconds: None,
-            told: String::new(),
-        };
-        let mut limit = START;
-        let mut waited_for = "the guest's side of the checks starts";
-        let ended = loop {
-            let left = limit.saturating_sub(guest.elapsed().saturating_sub(began));
-            let event = match guest.next(left) {
-                Ok(Some(event)) => event,
-                Ok(None) => break Err(silent(waited_for, limit)),
-                Err(interrupted) => break Err(interrupted.into()),
-            };
-            let line = match event {
-                Event::Line(line) => line,
-                Event::Kernel if report.kernel_milliseconds.is_none() => {
-                    report.kernel_milliseconds = since();
-                    continue;
-                }
-                other => break Err(broken(other)),
-            };
-            let message = match protocol::parse(&line, self.nonce) {
-                Ok(message) => message,
-                Err(_) => match self.ignore() {
-                    Ok(()) => continue,
-                    Err(flood) => break Err(flood),
-                },
-            };
-            match message.said {
-                Said::Started if report.started_milliseconds.is_none() => {
-                    if self.numbers.contains(&message.boot) {
-                        break Err(Broken::Off("the guest started twice in one boot".into()));
-                    }
-                    self.numbers.push(message.boot);
-                    report.started_milliseconds = since();
-                    limit = guest.elapsed().saturating_sub(began) + self.settle + GRACE;
-                    waited_for = "the boot ends";
-                }
-                Said::Settled { time, .. } if self.numbers.last() == Some(&message.boot) => {
-                    report.settled_milliseconds = since();
-                    report.told = time.trim().to_owned();
-                    break Ok(());
-                }
-                Said::Started => break Err(Broken::Restarted),
-                _ => {
-                    if let Err(flood) = self.ignore() {
-                        break Err(flood);
-                    }
-                }
+        loop {
+            let left = POWER_OFF.saturating_sub(guest.elapsed().saturating_sub(began));
+            match guest.next(left)?.ok_or_else(|| silent("the machine is off", POWER_OFF))? {
+                Event::Off(_) => return Ok(()),
+                Event::Line(_) => self.ignore()?,
+                Event::Words(_) => {}
+                other => return Err(broken(other)),
             }
-        };
-        self.boots.push(report);
-        ended
+        }
     }
 
-    fn ask(&mut self, guest: &dyn Guest, check: &Check, boot: Boot) -> Result<Outcome, Broken> {
-        let mut line = format!("check {} {} {}", check.name, boot.name(), check.within.as_secs());
+    fn ask(&mut self, guest: &dyn Guest, check: &Check, boot: &Boot) -> Result<Outcome, Broken> {
+        let mut line = format!("check {} {} {}", check.name, boot.name, check.within.as_secs());
+        if check.host.contains(&Assertion::Canary) {
+            line.push_str(&format!(" canary={}", protocol::canary(self.nonce, &check.name)));
+        }
         for (key, value) in &self.kept {
             line.push_str(&format!(" {key}={value}"));
         }
         say(guest, &line)?;
         let waited_for = format!("an answer to `{}`", check.name);
-        let (outcome, kept) = self.wait(guest, check.within + GRACE, &waited_for, |said| match said {
-            Said::Verdict { check: name, outcome, kept } if name == check.name.as_str() => {
-                Some((outcome, kept))
-            }
-            _ => None,
-        })?;
+        let (outcome, kept, warnings) =
+            self.wait(guest, check.within + GRACE, &waited_for, |said| match said {
+                Said::Verdict { check: name, outcome, kept, warnings } if name == check.name.as_str() => {
+                    Some((outcome, kept, warnings))
+                }
+                _ => None,
+            })?;
         self.kept.extend(kept);
+        self.warnings.extend(warnings.into_iter().map(|text| Warning {
+            check: check.name.clone(),
+            scenario: self.scenario.name.clone(),
+            boot: boot.name.clone(),
+            text,
+        }));
         Ok(outcome)
     }
 
@@ -271,6 +327,7 @@ impl<'a> Session<'a> {
             let left = limit.saturating_sub(guest.elapsed().saturating_sub(began));
             let line = match guest.next(left)?.ok_or_else(|| silent(waited_for, limit))? {
                 Event::Line(line) => line,
+                Event::Words(_) => continue,
                 other => return Err(broken(other)),
             };
             match protocol::parse(&line, self.nonce) {
@@ -289,15 +346,18 @@ impl<'a> Session<'a> {
         if self.ignored > MOST_IGNORED { Err(Broken::Flood("its port")) } else { Ok(()) }
     }
 
-    /// The checks that did not come to run, because the run was broken off.
-    pub fn leave_out(&mut self, boots: &BTreeSet<Boot>) {
+    /// The checks of these boots that did not come to run, because the run was broken off.
+    pub fn leave_out(&mut self, boots: &[Boot]) {
         for boot in boots {
-            for check in self.checks.iter().filter(|check| check.boots.contains(boot)) {
-                let ran = |finding: &Finding| finding.check == check.name && finding.boot == Some(*boot);
+            for check in self.checks.iter().filter(|check| check.runs_in(&boot.name)) {
+                let ran = |finding: &Finding| {
+                    finding.check == check.name && finding.boot.as_ref() == Some(&boot.name)
+                };
                 if !self.findings.iter().any(ran) {
                     self.findings.push(Finding {
                         check: check.name.clone(),
-                        boot: Some(*boot),
+                        scenario: Some(self.scenario.name.clone()),
+                        boot: Some(boot.name.clone()),
                         outcome: Outcome::Skipped { reason: "the run was broken off before".into() },
                         milliseconds: 0,
                     });
@@ -314,7 +374,7 @@ fn silent(waited_for: &str, limit: Duration) -> Broken {
 /// What an event that nobody waits for means.
 fn broken(event: Event) -> Broken {
     match event {
-        Event::Kernel | Event::Line(_) => Broken::Restarted,
+        Event::Kernel | Event::Line(_) | Event::Words(_) => Broken::Restarted,
         Event::Panic(words) => Broken::Panic(words),
         Event::Flood(place) => Broken::Flood(place),
         Event::Off(words) => Broken::Off(words),
@@ -322,7 +382,11 @@ fn broken(event: Event) -> Broken {
 }
 
 fn say(guest: &dyn Guest, line: &str) -> Result<(), Broken> {
-    guest.say(line).map_err(|error| Broken::Deaf(error.to_string()))
+    guest.say(line).map_err(|error| deaf(&error))
+}
+
+fn deaf(error: &io::Error) -> Broken {
+    Broken::Deaf(error.to_string())
 }
 
 fn milliseconds(time: Duration) -> u64 {

@@ -1,12 +1,35 @@
-//! Reports for the tests of those that write them.
+//! Values for the tests of several modules.
 
-use goni_model::report::{Boot, BootReport, Finding, Outcome, SmokeReport};
+use goni_model::arch::Arch;
+use goni_model::recipe::{Iommu, LockMemory, StateEncryption};
+use goni_model::report::{BootReport, Finding, Outcome, ScenarioReport, SmokeReport, Warning};
+use goni_model::size::SectorSize;
+
+use crate::smoke::expectations::Promises;
+
+/// Promises of a recipe that promises next to nothing.
+pub(crate) fn promises() -> Promises {
+    Promises {
+        arch: Arch::Amd64,
+        swap: false,
+        goni_http: false,
+        iommu: Iommu::Lazy,
+        listens: Vec::new(),
+        open: Vec::new(),
+        volatile: Vec::new(),
+        lock_memory: LockMemory::Unlimited,
+        persist: Vec::new(),
+        encryption: StateEncryption::None,
+        sector_sizes: vec![SectorSize::B512],
+    }
+}
 
 /// A report with one of everything.
 pub(crate) fn report() -> SmokeReport {
-    let finding = |check: &str, boot, outcome, milliseconds| Finding {
+    let finding = |check: &str, boot: Option<&str>, outcome, milliseconds| Finding {
         check: check.parse().unwrap(),
-        boot,
+        scenario: Some("life".parse().unwrap()),
+        boot: boot.map(|boot| boot.parse().unwrap()),
         outcome,
         milliseconds,
     };
@@ -16,21 +39,32 @@ pub(crate) fn report() -> SmokeReport {
     SmokeReport {
         image: "a&b.raw".into(),
         accelerator: "tcg: because".into(),
-        boots: vec![BootReport {
-            boot: Boot::First,
-            kernel_milliseconds: Some(5_600),
-            started_milliseconds: Some(40_000),
-            settled_milliseconds: Some(41_000),
-            told: "Startup finished".into(),
+        scenarios: vec![ScenarioReport {
+            scenario: "life".parse().unwrap(),
+            boots: vec![BootReport {
+                boot: "first".parse().unwrap(),
+                kernel_milliseconds: Some(5_600),
+                started_milliseconds: Some(40_000),
+                settled_milliseconds: Some(41_000),
+                told: "Startup finished".into(),
+            }],
+            broken_off: Some("the guest flooded its console".into()),
+            ignored_lines: 2,
+            console: "a.life.console.log".into(),
+            console_end: Some("x\u{1b}y".into()),
+            milliseconds: 60_000,
         }],
         findings: vec![
-            finding("isolation", Some(Boot::First), Outcome::Passed, 1_500),
-            finding("durability", Some(Boot::Rebooted), failed, 20),
+            finding("isolation", Some("first"), Outcome::Passed, 1_500),
+            finding("durability", Some("rebooted"), failed, 20),
             finding("swap-encrypted", None, skipped, 0),
         ],
-        broken_off: Some("the guest flooded its console".into()),
-        ignored_lines: 2,
-        console_end: Some("x\u{1b}y".into()),
+        warnings: vec![Warning {
+            check: "isolation".parse().unwrap(),
+            scenario: "life".parse().unwrap(),
+            boot: "first".parse().unwrap(),
+            text: "a <door> is ajar".into(),
+        }],
         milliseconds: 61_005,
     }
 }

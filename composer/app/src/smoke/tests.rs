@@ -1,111 +1,111 @@
+use std::collections::BTreeSet;
 use std::path::Path;
 
-use goni_disk::gpt::{Attributes, Partition};
 use goni_model::document::source::Sources;
 use goni_model::overlay;
-use goni_model::size::Lba;
 use goni_model::target::QemuFirmware;
 
 use super::*;
 use crate::host::project::ProjectFiles;
 use crate::project::Files as _;
+use crate::smoke::check::Check;
+use crate::smoke::select::{Wish, known_boot, select};
 
 fn qemus() -> Qemus {
     load(&ProjectFiles, Path::new(env!("CARGO_MANIFEST_DIR")), QemuFirmware::Ovmf).unwrap()
 }
 
-#[test]
-fn the_projects_checks_are_these_and_fit_the_firmwares_table() {
-    let qemus = qemus();
-    let names: Vec<&str> = qemus.checks.iter().map(|check| check.name.as_str()).collect();
-    assert_eq!(
-        names,
-        [
-            "durability",
-            "goni-http",
-            "isolation",
-            "machine-id",
-            "read-only-root",
-            "swap-encrypted",
-            "system-running"
-        ]
-    );
-    let all: Vec<&Check> = qemus.checks.iter().collect();
-    let expectations = Expectations { root_hash: None, state: None, swap: true, goni_http: true };
-    assert_eq!(handover::strings(&qemus.guest, &all, &expectations, "n", 240).unwrap().len(), 12);
+fn names(names: &[&str]) -> Vec<Name> {
+    names.iter().map(|name| name.parse().unwrap()).collect()
 }
 
 #[test]
-fn a_check_that_is_not_there_is_answered_with_the_nearest() {
-    let checks = qemus().checks;
-    let only = |names: &[&str]| {
-        let names: Vec<Name> = names.iter().map(|name| name.parse().unwrap()).collect();
-        select(&checks, &names).map(|found| found.iter().map(|c| c.name.to_string()).collect::<Vec<_>>())
+fn every_scenario_has_checks_that_fit_the_firmwares_table() {
+    let qemus = qemus();
+    let promises = testing::promises();
+    let expectations = Expectations { root_hash: None, state: None, promises };
+    for scenario in &qemus.scenarios {
+        let own: Vec<&Check> = qemus.checks.iter().filter(|check| check.scenario == scenario.name).collect();
+        assert!(!own.is_empty(), "{}", scenario.name);
+        assert!(
+            handover::strings(&qemus.guest, &own, &expectations, "n", 240).is_some(),
+            "{}",
+            scenario.name
+        );
+    }
+}
+
+#[test]
+fn what_runs_by_default_is_the_life_of_a_node_in_three_boots() {
+    let qemus = qemus();
+    let defaults: Vec<&str> =
+        qemus.scenarios.iter().filter(|scenario| scenario.default).map(|s| s.name.as_str()).collect();
+    assert_eq!(defaults, [scenario::USUAL]);
+    let boots: Vec<&str> = qemus.scenarios[0].boots.iter().map(|boot| boot.name.as_str()).collect();
+    assert_eq!(boots, ["first", "rebooted", "after-power-cut"]);
+}
+
+#[test]
+fn what_was_asked_for_is_run_and_what_is_not_there_is_answered_with_the_nearest() {
+    let qemus = qemus();
+    let run = |wish: Wish<'_>| {
+        select(&qemus.scenarios, &qemus.checks, wish).map(|trials| {
+            let of = |trial: &Trial<'_>| trial.checks.iter().map(|check| check.name.to_string()).collect();
+            trials
+                .iter()
+                .map(|trial| (trial.scenario.name.to_string(), of(trial)))
+                .collect::<Vec<(_, Vec<_>)>>()
+        })
     };
-    assert_eq!(only(&["isolation", "durability"]).unwrap(), ["durability", "isolation"]);
-    assert_eq!(only(&[]).unwrap().len(), checks.len());
+    let only = |checks: &[&str]| run(Wish::Checks(&names(checks)));
+    let life = |checks: &[&str]| {
+        vec![("life".to_owned(), checks.iter().map(|c| (*c).to_owned()).collect::<Vec<_>>())]
+    };
+    assert_eq!(only(&["isolation", "durability"]).unwrap(), life(&["durability", "isolation"]));
+    assert_eq!(run(Wish::Scenarios(&names(&["life"]))).unwrap(), run(Wish::Default).unwrap());
+    let all: usize = run(Wish::All).unwrap().iter().map(|(_, checks)| checks.len()).sum();
+    assert_eq!(all, qemus.checks.len());
     let error = only(&["durablity"]).unwrap_err();
     assert_eq!(error.to_string(), "no check is called `durablity`");
     assert_eq!((error.class(), error.hint()), (Class::Recipe, Some("did you mean `durability`?".into())));
-}
-
-#[test]
-fn the_partition_table_tells_what_to_expect() {
-    let partition = |role: Role, guid: u128| Partition {
-        name: role.label().into(),
-        type_guid: role.type_guid(Arch::Amd64),
-        guid: Uuid::from_u128(guid),
-        first: Lba::new(0),
-        last: Lba::new(0),
-        attributes: Attributes::default(),
-    };
-    let mut table = Table {
-        disk_guid: Uuid::nil(),
-        sector_size: SectorSize::B512,
-        partitions: vec![
-            partition(Role::Root, 0x0123_4567_89ab_cdef_0123_4567_89ab_cdef),
-            partition(Role::RootVerity, 0xfedc_ba98_7654_3210_fedc_ba98_7654_3210),
-            partition(Role::Swap, 4),
-            partition(Role::State, 5),
-        ],
-    };
-    let found = Expectations::of_table(&table, Arch::Amd64, true);
-    assert_eq!(
-        found.root_hash.unwrap().to_string(),
-        "0123456789abcdef0123456789abcdeffedcba9876543210fedcba9876543210"
-    );
-    assert_eq!((found.state, found.swap), (Some(Uuid::from_u128(5)), true));
-    table.partitions.clear();
-    let found = Expectations::of_table(&table, Arch::Amd64, false);
-    assert!(Feature::ALL.into_iter().all(|feature| !found.has(feature)));
+    let error = run(Wish::Scenarios(&names(&["lief"]))).unwrap_err();
+    assert_eq!(error.to_string(), "no scenario is called `lief`");
+    assert_eq!(error.hint(), Some("did you mean `life`?".into()));
 }
 
 #[test]
 fn no_more_boots_than_the_checks_ask_for() {
-    let checks = qemus().checks;
-    let boots_for = |name: &str, limit| {
-        let check = checks.iter().find(|check| check.name.as_str() == name).unwrap();
-        boots(&[check], limit).into_iter().map(Boot::name).collect::<Vec<_>>()
+    let qemus = qemus();
+    let boots_for = |name: &str, until| {
+        let trials = select(&qemus.scenarios, &qemus.checks, Wish::Checks(&names(&[name]))).unwrap();
+        trials[0].boots(&trials[0].checks, until)
     };
-    assert_eq!(boots_for("isolation", Boot::AfterPowerCut), ["first"]);
-    assert_eq!(boots_for("durability", Boot::AfterPowerCut), ["first", "rebooted", "after-power-cut"]);
-    assert_eq!(boots_for("durability", Boot::First), ["first"]);
-    assert!(boots(&[], Boot::AfterPowerCut).is_empty());
+    assert_eq!(boots_for("isolation", Until::Whole), 1);
+    assert_eq!(boots_for("durability", Until::Whole), 3);
+    assert_eq!(boots_for("durability", Until::First), 1);
+    assert_eq!(boots_for("durability", Until::Boot(&"rebooted".parse().unwrap())), 2);
+    let trials = select(&qemus.scenarios, &qemus.checks, Wish::Default).unwrap();
+    let error = known_boot(&trials, &"reboted".parse().unwrap()).unwrap_err();
+    assert_eq!(error.to_string(), "no boot is called `reboted`");
+    assert_eq!(error.hint(), Some("did you mean `rebooted`?".into()));
 }
 
 #[test]
-fn every_mutation_is_an_overlay_and_every_such_overlay_belongs_to_a_check() {
+fn every_mutation_is_an_overlay_or_a_recipe_and_belongs_to_a_check() {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("qemu/checks/mutations");
     let known: BTreeSet<String> = ["base", "goni"].map(str::to_owned).into();
     let mut named = BTreeSet::new();
     for mutation in qemus().checks.iter().flat_map(|check| &check.mutations) {
+        assert!(named.insert(mutation.name.to_string()), "{} breaks two checks", mutation.name);
         let path = folder.join(mutation.name.as_str()).join("overlay.toml");
+        if ProjectFiles.is_file(&path.with_file_name("recipe.toml")) && !ProjectFiles.is_file(&path) {
+            continue;
+        }
         let text = ProjectFiles.read(&path, 1 << 16).unwrap();
         let mut sources = Sources::new();
         let (file, _) = sources.add(mutation.name.as_str(), &text);
         let overlay = overlay::check(&sources, file, mutation.name.clone(), &known).unwrap();
         assert!(overlay.summary.starts_with("Mutation: "), "{}", overlay.name);
-        assert!(named.insert(mutation.name.to_string()), "{} breaks two checks", mutation.name);
     }
     assert_eq!(ProjectFiles.names(&folder).unwrap(), named);
 }

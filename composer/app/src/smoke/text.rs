@@ -1,6 +1,7 @@
 //! A smoke report as lines for people.
 
-use goni_model::report::{Outcome, SmokeReport};
+use goni_model::name::Name;
+use goni_model::report::{BootReport, Finding, Outcome, ScenarioReport, SmokeReport};
 
 /// How many came out how, in a few words.
 #[must_use]
@@ -13,24 +14,25 @@ pub fn tally(report: &SmokeReport) -> String {
             Outcome::Skipped { .. } => skipped += 1,
         }
     }
-    format!("{passed} passed, {failed} failed, {skipped} skipped")
+    let warnings = match report.warnings.len() {
+        0 => String::new(),
+        1 => ", 1 warning".to_owned(),
+        count => format!(", {count} warnings"),
+    };
+    format!("{passed} passed, {failed} failed, {skipped} skipped{warnings}")
 }
 
-/// The report: boots, one line a check, then what failed.
+/// The report: scenarios with their boots, one line a check, then what failed.
 #[must_use]
 pub fn write(report: &SmokeReport) -> String {
     let mut text = String::new();
-    for boot in &report.boots {
-        let stage = |name: &str, at: Option<u64>| at.map(|at| format!("{name} at {}", seconds(at)));
-        let stages: Vec<String> = [
-            stage("kernel", boot.kernel_milliseconds),
-            stage("checks' side", boot.started_milliseconds),
-            stage("settled", boot.settled_milliseconds),
-        ]
-        .into_iter()
-        .flatten()
-        .collect();
-        text.push_str(&format!("boot {:<16} {}\n", boot.boot.name(), stages.join(", ")));
+    for scenario in &report.scenarios {
+        text.push_str(&format!(
+            "scenario {:<18} {}\n",
+            scenario.scenario.as_str(),
+            seconds(scenario.milliseconds)
+        ));
+        scenario.boots.iter().for_each(|boot| text.push_str(&boot_line(boot)));
     }
     for finding in &report.findings {
         let (word, note) = match &finding.outcome {
@@ -39,33 +41,27 @@ pub fn write(report: &SmokeReport) -> String {
             Outcome::Skipped { reason } => ("skipped", format!("  {}", escaped(reason))),
         };
         text.push_str(&format!(
-            "{word:<8} {:<20} {:<16} {:>7}{note}\n",
+            "{word:<8} {:<22} {:<24} {:>7}{note}\n",
             finding.check.as_str(),
-            finding.boot.map_or("-", |boot| boot.name()),
+            place(finding),
             seconds(finding.milliseconds),
         ));
     }
+    for finding in &report.findings {
+        let warnings: Vec<&str> = report.warnings_of(finding).collect();
+        if !warnings.is_empty() && finding.outcome == Outcome::Passed {
+            text.push_str(&format!("\n{} ({})\n", finding.check, place(finding)));
+            text.push_str(&indented("  warning   ", &warnings.join("\n")));
+        }
+    }
     for finding in report.failures() {
         let Outcome::Failed { expected, observed } = &finding.outcome else { continue };
-        let boot = finding.boot.map(|boot| format!(" ({})", boot.name())).unwrap_or_default();
-        text.push_str(&format!("\n{}{boot}\n", finding.check));
+        text.push_str(&format!("\n{} ({})\n", finding.check, place(finding)));
         text.push_str(&indented("  expected  ", expected));
         text.push_str(&indented("  observed  ", observed));
     }
-    if let Some(why) = &report.broken_off {
-        text.push_str(&format!("\nbroken off: {}\n", escaped(why)));
-    }
-    if let Some(end) = &report.console_end {
-        text.push_str("\nthe console's last lines:\n");
-        for line in end.lines() {
-            text.push_str(&format!("  | {}\n", escaped(line)));
-        }
-    }
-    if report.ignored_lines > 0 {
-        text.push_str(&format!(
-            "\n{} lines on the guest's port were not of this run\n",
-            report.ignored_lines
-        ));
+    for scenario in &report.scenarios {
+        text.push_str(&trouble(scenario));
     }
     text.push_str(&format!(
         "\n{} in {}; {}\n",
@@ -73,6 +69,47 @@ pub fn write(report: &SmokeReport) -> String {
         seconds(report.milliseconds),
         escaped(&report.accelerator)
     ));
+    text
+}
+
+/// Where a check ran: `life/first`; `life` if it was in no boot of it.
+#[must_use]
+pub fn place(finding: &Finding) -> String {
+    let parts: Vec<&str> = finding.scenario.iter().chain(&finding.boot).map(Name::as_str).collect();
+    if parts.is_empty() { "-".to_owned() } else { parts.join("/") }
+}
+
+fn boot_line(boot: &BootReport) -> String {
+    let stage = |name: &str, at: Option<u64>| at.map(|at| format!("{name} at {}", seconds(at)));
+    let stages: Vec<String> = [
+        stage("kernel", boot.kernel_milliseconds),
+        stage("checks' side", boot.started_milliseconds),
+        stage("settled", boot.settled_milliseconds),
+    ]
+    .into_iter()
+    .flatten()
+    .collect();
+    format!("  boot {:<20} {}\n", boot.boot.as_str(), stages.join(", "))
+}
+
+/// What was wrong with a scenario as a whole, and the end of its console.
+fn trouble(scenario: &ScenarioReport) -> String {
+    let mut text = String::new();
+    if let Some(why) = &scenario.broken_off {
+        text.push_str(&format!("\n{} was broken off: {}\n", scenario.scenario, escaped(why)));
+    }
+    if let Some(end) = &scenario.console_end {
+        text.push_str(&format!("\nthe last lines of {}:\n", escaped(&scenario.console)));
+        for line in end.lines() {
+            text.push_str(&format!("  | {}\n", escaped(line)));
+        }
+    }
+    if scenario.ignored_lines > 0 {
+        text.push_str(&format!(
+            "\n{} lines on the guest's port were not of this run\n",
+            scenario.ignored_lines
+        ));
+    }
     text
 }
 
@@ -105,25 +142,29 @@ mod tests {
     #[test]
     fn a_report_reads_like_this() {
         let expected = "\
-boot first            kernel at 5.6 s, checks' side at 40.0 s, settled at 41.0 s
-passed   isolation            first              1.5 s
-FAILED   durability           rebooted           0.0 s
-skipped  swap-encrypted       -                  0.0 s  the image has no swap
+scenario life               60.0 s
+  boot first                kernel at 5.6 s, checks' side at 40.0 s, settled at 41.0 s
+passed   isolation              life/first                 1.5 s
+FAILED   durability             life/rebooted              0.0 s
+skipped  swap-encrypted         life                       0.0 s  the image has no swap
 
-durability (rebooted)
+isolation (life/first)
+  warning   a <door> is ajar
+
+durability (life/rebooted)
   expected  <nonce>
   observed  nothing
             at all
             \\u{1b}[31m
 
-broken off: the guest flooded its console
+life was broken off: the guest flooded its console
 
-the console's last lines:
+the last lines of a.life.console.log:
   | x\\u{1b}y
 
 2 lines on the guest's port were not of this run
 
-1 passed, 1 failed, 1 skipped in 61.0 s; tcg: because
+1 passed, 1 failed, 1 skipped, 1 warning in 61.0 s; tcg: because
 ";
         assert_eq!(write(&report()), expected);
     }

@@ -10,7 +10,7 @@ use std::collections::BTreeMap;
 
 use goni_disk::cpio::{self, CpioError};
 use goni_disk::tree::{Content, FileTree, Inode, Kind, Metadata, Owner, TreeError, TreePath};
-use goni_disk::uki::{self, NewSection, UkiError};
+use goni_disk::uki::{self, Label, NewProfile, NewSection, UkiError};
 use goni_disk::verity::RootHash;
 use goni_model::recipe::Recipe;
 use goni_model::target::Target;
@@ -19,6 +19,7 @@ use uuid::Uuid;
 
 use crate::failure::{Class, Classify};
 use crate::stages::initrd::{self, InitrdError, Source};
+use crate::stages::state::StateDevice;
 
 /// How hard the initrd is compressed: past this, a second of work saves under a hundredth.
 const INITRD_LEVEL: i32 = 9;
@@ -27,8 +28,9 @@ const INITRD_LEVEL: i32 = 9;
 const TRIES: u32 = 3;
 
 /// What every image's kernel is told, and why.
-const WORDS: [(&str, &str); 9] = [
+const WORDS: [(&str, &str); 10] = [
     ("ro", "the root is never written"),
+    ("gpt", "a partition table cut off while it was written is read from its backup"),
     ("nohibernate", "memory never reaches a disk: not into swap, not into an image of it"),
     ("init_on_alloc=1", "memory is wiped before it is handed out"),
     ("slab_nomerge", "objects of one kind keep to themselves: an overflow finds no others"),
@@ -39,7 +41,10 @@ const WORDS: [(&str, &str); 9] = [
     ("panic=10", "a node that cannot go on starts again"),
 ];
 
-/// systemd-boot's settings: no menu, no editor that could change the command line.
+/// The word on the command line that makes the initrd erase the state and all keys.
+pub const FACTORY_RESET: &str = "goni.factory-reset";
+
+/// systemd-boot's settings: no menu unless a key is held, no editor that could change the command line.
 const LOADER: &str = "timeout 0\neditor no\nauto-entries no\nauto-firmware no\nbeep no\n";
 
 /// Why there is nothing to boot.
@@ -48,6 +53,9 @@ pub enum BootError {
     /// The initrd could not be cut.
     #[error("cutting the initrd")]
     Initrd(#[from] InitrdError),
+    /// An os-release that names no system, by which systemd-boot could not sort.
+    #[error("`/usr/lib/os-release` has neither `ID=` nor `IMAGE_ID=`")]
+    Nameless,
     /// The initrd could not be packed.
     #[error("packing the initrd")]
     Pack(#[from] CpioError),
@@ -96,6 +104,36 @@ pub fn command_line(recipe: &Recipe, target: &Target, root: Option<&RootHash>, r
     words.join(" ")
 }
 
+/// The ways to boot an image, and the command line of each.
+///
+/// The first is the default, as its place makes it for the stub and [`sorted_last`] for systemd-boot.
+/// The second boots only where somebody chooses it in the menu. Both count the tries of the one file.
+#[must_use]
+pub fn profiles(command_line: &str) -> [(Label, String); 2] {
+    let label = |id: &str, title: Option<&str>| Label { id: id.into(), title: title.map(Into::into) };
+    let reset = label("factory-reset", Some("Factory reset: erases all data of this node"));
+    [(label("main", None), command_line.to_owned()), (reset, format!("{command_line} {FACTORY_RESET}"))]
+}
+
+/// The os-release of a profile that must never be the default.
+///
+/// systemd-boot boots the first of its list. It sorts by what os-release calls the system and only then
+/// by name, and 257 gets the names wrong: while a file counts its tries, a later profile sorts before
+/// the first. A longer word for the system, with the same beginning, sorts behind in every version.
+/// Source: systemd-boot(7), `boot_entry_compare` in systemd's boot.c.
+fn sorted_last(os_release: &[u8], id: &str) -> Result<Vec<u8>, BootError> {
+    let text = String::from_utf8_lossy(os_release);
+    let value = |key: &str| {
+        let mut values = text.lines().rev().filter_map(|line| line.strip_prefix(key)?.strip_prefix('='));
+        values
+            .next()
+            .map(|value| value.trim_matches(['"', '\'']).to_owned())
+            .filter(|value| !value.is_empty())
+    };
+    let system = value("IMAGE_ID").or_else(|| value("ID")).ok_or(BootError::Nameless)?;
+    Ok(format!("{}\nIMAGE_ID={system}-{id}\n", text.trim_end()).into_bytes())
+}
+
 /// The initrd, packed and compressed, and the kernel it belongs to: all of the boot that does not
 /// depend on the root's hash.
 #[derive(Debug)]
@@ -129,7 +167,7 @@ impl Kernel {
 pub(crate) fn prepare(
     source: &Source<'_>,
     target: &Target,
-    state: Uuid,
+    state: &StateDevice,
     date: Timestamp,
 ) -> Result<Kernel, BootError> {
     let modules: Vec<String> =
@@ -169,8 +207,18 @@ pub fn system_partition(
         NewSection::bytes(".initrd", &kernel.initrd),
         NewSection::bytes(".linux", &kernel.image),
     ];
+    let [(main, _), (reset, reset_line)] = profiles(command_line);
+    let reset_system = sorted_last(&kernel.os_release, &reset.id)?;
+    let reset_sections = vec![
+        NewSection::bytes(".osrel", &reset_system),
+        NewSection::bytes(".cmdline", reset_line.as_bytes()),
+    ];
+    let profiles = vec![
+        NewProfile { label: main, sections: Vec::new() },
+        NewProfile { label: reset, sections: reset_sections },
+    ];
     let mut image = Vec::new();
-    uki::write(&kernel.stub, sections, &mut image)?;
+    uki::write(&kernel.stub, sections, profiles, &mut image)?;
     let efi = target.arch.efi();
     let mut esp = FileTree::new(metadata(0o755, date), owner());
     for directory in ["EFI", "EFI/BOOT", "EFI/Linux", "loader"] {
@@ -207,4 +255,21 @@ fn metadata(mode: u16, mtime: Timestamp) -> Metadata {
 
 fn owner() -> Owner {
     Owner::Stage("boot".into())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_profile_that_is_no_default_sorts_behind_the_system() {
+        for (os_release, sorted) in [
+            ("NAME=x\nID=debian\n", Some("NAME=x\nID=debian\nIMAGE_ID=debian-reset\n")),
+            ("ID=\"debian\"\nIMAGE_ID='goni'", Some("ID=\"debian\"\nIMAGE_ID='goni'\nIMAGE_ID=goni-reset\n")),
+            ("VERSION_ID=13\nID=\n", None),
+        ] {
+            let made = sorted_last(os_release.as_bytes(), "reset").ok();
+            assert_eq!(made.as_deref(), sorted.map(str::as_bytes), "{os_release}");
+        }
+    }
 }

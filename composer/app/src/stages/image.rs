@@ -2,7 +2,10 @@
 //!
 //! The root comes first, for its hash is in the kernel's command line and in two partition
 //! identifiers; while it is packed, the initrd is cut on the other core. Nothing is copied: writers
-//! write through windows onto the disk.
+//! write through windows onto the disk. What the disk is like with sectors of another size, [`variant`]
+//! makes of the finished one.
+
+mod variant;
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -15,7 +18,7 @@ use goni_disk::{ext4, fat};
 use goni_model::digest::Sha256Digest;
 use goni_model::layout::{Layout, Role, derived_uuid};
 use goni_model::number::to_u64;
-use goni_model::recipe::{self, Recipe};
+use goni_model::recipe::{self, Recipe, StateEncryption};
 use goni_model::size::ByteCount;
 use goni_model::target::Target;
 use goni_model::time::Timestamp;
@@ -28,6 +31,9 @@ use crate::host::files::full_disk_hint;
 use crate::progress::{Progress, Unit};
 use crate::stages::boot::{self, BootError};
 use crate::stages::initrd::Source;
+use crate::stages::state::StateDevice;
+
+pub use variant::Variant;
 
 /// The name of this stage where progress is told.
 const STAGE: &str = "image";
@@ -192,16 +198,18 @@ fn uuid_of(parts: &Parts<'_>, what: &str) -> Uuid {
     derived_uuid(&[name.as_str(), version.as_str(), parts.target.arch.debian(), what])
 }
 
-/// Writes a disk to a file that is not there yet.
+/// Writes a disk to a file that is not there yet, and the same disk with other sectors to others. The
+/// first disk of the outcome is that of [`Parts::layout`], the others follow in their order.
 ///
 /// # Errors
-/// [`ImageError`]; what is there of the file is then of no use.
+/// [`ImageError`]; what is there of the files is then of no use.
 pub fn write(
     path: &Path,
     parts: &Parts<'_>,
+    variants: &[Variant<'_>],
     progress: &dyn Progress,
-) -> Result<(DiskFile, Written), ImageError> {
-    write_disk(path, parts, progress).map_err(|error| match error {
+) -> Result<(Vec<DiskFile>, Written), ImageError> {
+    write_disks(path, parts, variants, progress).map_err(|error| match error {
         // A full disk says which.
         ImageError::Root(_)
         | ImageError::Verity(_)
@@ -216,11 +224,12 @@ pub fn write(
     })
 }
 
-fn write_disk(
+fn write_disks(
     path: &Path,
     parts: &Parts<'_>,
+    variants: &[Variant<'_>],
     progress: &dyn Progress,
-) -> Result<(DiskFile, Written), ImageError> {
+) -> Result<(Vec<DiskFile>, Written), ImageError> {
     let failed = |source| ImageError::File { path: path.to_owned(), source };
     let total = parts.root.inode_count();
     progress.begin(STAGE, Some(to_u64(total)), Unit::Steps);
@@ -229,7 +238,8 @@ fn write_disk(
     let (kernel, root) = rayon::join(
         || {
             let source = Source { tree: parts.root, content: parts.content, arch: parts.target.arch };
-            boot::prepare(&source, parts.target, state_uuid, parts.date)
+            let state = StateDevice { partition: state_uuid, encryption: parts.recipe.state.encryption };
+            boot::prepare(&source, parts.target, &state, parts.date)
         },
         || write_root(&disk, parts),
     );
@@ -238,10 +248,17 @@ fn write_disk(
     let root_uuid = root_hash.as_ref().map_or_else(|| uuid_of(parts, "root"), RootHash::root_uuid);
     let command_line = boot::command_line(parts.recipe, parts.target, root_hash.as_ref(), root_uuid);
     let esp = boot::system_partition(&kernel, parts.recipe, parts.target, &command_line, parts.date)?;
-    write_esp(&disk, parts, &esp)?;
-    write_state(&disk, parts, state_uuid)?;
-    let table = table(parts, root_hash.as_ref());
+    write_esp(&disk, parts, parts.layout, &esp)?;
+    // An encrypted one is made on the device: until then it is empty.
+    if parts.recipe.state.encryption == StateEncryption::None {
+        write_state(&disk, parts, state_uuid)?;
+    }
+    let table = table(parts, parts.layout, root_hash.as_ref());
     gpt::write(&mut disk.whole().map_err(failed)?, parts.layout.disk_size, &table)?;
+    let others = variants
+        .iter()
+        .map(|variant| variant.write(&disk, parts, &esp, root_hash.as_ref()))
+        .collect::<Result<Vec<_>, _>>()?;
     let written = Written {
         root_hash,
         command_line,
@@ -256,7 +273,7 @@ fn write_disk(
         STAGE,
         &format!("root {}, initrd {}", mebibytes(written.root_size), mebibytes(written.initrd_size)),
     );
-    Ok((disk, written))
+    Ok((std::iter::once(disk).chain(others).collect(), written))
 }
 
 /// A size for people.
@@ -303,12 +320,12 @@ fn write_root(disk: &DiskFile, parts: &Parts<'_>) -> Result<(ByteCount, Option<R
     Ok((summary.size, Some(hash)))
 }
 
-fn write_esp(disk: &DiskFile, parts: &Parts<'_>, esp: &FileTree) -> Result<(), ImageError> {
+fn write_esp(disk: &DiskFile, parts: &Parts<'_>, layout: &Layout, esp: &FileTree) -> Result<(), ImageError> {
     let slot = slot(parts, Role::Esp)?;
     let serial = uuid_of(parts, "esp").as_u128() & u128::from(u32::MAX);
     let options = fat::Options {
         size: slot.size,
-        sector_size: parts.layout.sector_size,
+        sector_size: layout.sector_size,
         volume_id: u32::try_from(serial).unwrap_or_default(),
         label: "GONI-ESP".to_owned(),
         build_time: parts.date,
@@ -329,14 +346,14 @@ fn write_state(disk: &DiskFile, parts: &Parts<'_>, uuid: Uuid) -> Result<(), Ima
     Ok(())
 }
 
-fn table(parts: &Parts<'_>, root_hash: Option<&RootHash>) -> Table {
+fn table(parts: &Parts<'_>, layout: &Layout, root_hash: Option<&RootHash>) -> Table {
     let guid = |role| match (role, root_hash) {
         (Role::Root, Some(hash)) => hash.root_uuid(),
         (Role::RootVerity, Some(hash)) => hash.verity_uuid(),
         (Role::Root | Role::RootVerity, None) => uuid_of(parts, "root"),
         _ => partition_uuid(parts.recipe, parts.target, role),
     };
-    let partitions = parts.layout.slots().map(|slot| Partition {
+    let partitions = layout.slots().map(|slot| Partition {
         name: slot.role.label().to_owned(),
         type_guid: slot.role.type_guid(parts.target.arch),
         guid: guid(slot.role),
@@ -346,7 +363,7 @@ fn table(parts: &Parts<'_>, root_hash: Option<&RootHash>) -> Table {
     });
     Table {
         disk_guid: uuid_of(parts, "disk"),
-        sector_size: parts.layout.sector_size,
+        sector_size: layout.sector_size,
         partitions: partitions.collect(),
     }
 }

@@ -1,12 +1,13 @@
 //! The initial root: what the kernel runs first, cut from the image's own tree.
 //!
-//! systemd, udev and what they need to find the disk, open the verity-protected root, check and
-//! mount the state, and hand over. No shell, no second distribution of anything: every file but the
-//! few units beside this module is the image's own. What is in it is listed here, with the closure
+//! systemd, udev and what they need to find the disk, open the verity-protected root, make, check and
+//! mount the state, and hand over. No second distribution of anything: every file but the script and
+//! the few units beside this module is the image's own. What is in it is listed here, with the closure
 //! of libraries and kernel modules computed.
 
 mod elf;
 mod modules;
+mod state;
 
 use std::collections::BTreeMap;
 use std::io::{self, Read as _};
@@ -15,10 +16,11 @@ use goni_disk::tree::{
     Content, ContentSource, FileTree, Inode, InvalidPath, Kind, Metadata, Owner, TreeError, TreePath,
 };
 use goni_model::arch::Arch;
+use goni_model::recipe::StateEncryption;
 use goni_model::time::Timestamp;
-use uuid::Uuid;
 
 use crate::failure::{Class, Classify};
+use crate::stages::state::StateDevice;
 
 pub(crate) use modules::kernel_release;
 
@@ -112,8 +114,9 @@ const RULES: [&str; 8] = [
 ];
 
 /// What starts what: a link in the directory of the first for the second.
-const WANTED: [(&str, &str); 10] = [
+const WANTED: [(&str, &str); 11] = [
     ("initrd-fs.target.requires", "goni-identity.service"),
+    ("initrd-fs.target.requires", "goni-reset.service"),
     ("initrd-fs.target.requires", "sysroot-var.mount"),
     ("sockets.target.wants", "systemd-journald-dev-log.socket"),
     ("sockets.target.wants", "systemd-journald.socket"),
@@ -142,10 +145,13 @@ const LINKS: [(&str, &str); 10] = [
 /// Directories that something is mounted on or made in.
 const DIRECTORIES: [&str; 9] = ["dev", "etc", "proc", "run", "sys", "sysroot", "tmp", "usr/lib64", "var"];
 
-/// Units of ours. `@STATE@` is the state partition's UUID, `@STATE-ESCAPED@` as unit names write it.
-const OWN_UNITS: [(&str, &str); 6] = [
+/// Units of ours; [`StateDevice::fill_in`] says where the state is.
+const OWN_UNITS: [(&str, &str); 9] = [
+    ("dev-mapper-state.device.d/patience.conf", include_str!("initrd/units/patience.conf")),
     ("emergency.service", include_str!("initrd/units/emergency.service")),
     ("goni-identity.service", include_str!("initrd/units/goni-identity.service")),
+    ("goni-reset.service", include_str!("initrd/units/goni-reset.service")),
+    ("goni-state.service", include_str!("initrd/units/goni-state.service")),
     ("goni-volatile.service", include_str!("initrd/units/goni-volatile.service")),
     ("run-goni-identity.mount", include_str!("initrd/units/run-goni-identity.mount")),
     ("run-goni-volatile.mount", include_str!("initrd/units/run-goni-volatile.mount")),
@@ -332,15 +338,15 @@ pub(crate) fn path(text: &str) -> TreePath {
 
 /// Cuts the initrd from a finished root: the tree that becomes its cpio archive.
 ///
-/// `modules` are the target's, `state` is the UUID of the state partition, `date` the time of what
-/// has none of its own.
+/// `modules` are the target's, `state` is where the state is, `date` the time of what has none of its
+/// own.
 ///
 /// # Errors
 /// [`InitrdError`].
 pub(crate) fn cut(
     source: &Source<'_>,
     modules: &[String],
-    state: Uuid,
+    state: &StateDevice,
     date: Timestamp,
 ) -> Result<FileTree, InitrdError> {
     let release = kernel_release(source)?;
@@ -349,10 +355,17 @@ pub(crate) fn cut(
         initrd.directory(&path(directory))?;
     }
     let programs = PROGRAMS.iter().chain(&SYSTEM_PROGRAMS).map(|program| path(program));
-    for file in elf::close(source, programs, &FEATURES)? {
+    let programs = programs.chain(state::files(state.encryption, source.arch));
+    let mut features = FEATURES.to_vec();
+    if state.encryption != StateEncryption::None {
+        features.push(state::FEATURE);
+    }
+    for file in elf::close(source, programs, &features)? {
         initrd.take(source, &file)?;
     }
-    for file in modules::select(source, &release, modules)? {
+    let more = state::modules(state.encryption, source.arch).map(str::to_owned);
+    let modules: Vec<String> = modules.iter().cloned().chain(more).collect();
+    for file in modules::select(source, &release, &modules)? {
         initrd.take(source, &file)?;
     }
     let units = path("usr/lib/systemd/system");
@@ -366,11 +379,11 @@ pub(crate) fn cut(
     for rule in RULES {
         initrd.take(source, &path(&format!("usr/lib/udev/rules.d/{rule}")))?;
     }
-    let state = state.hyphenated().to_string();
     for (name, text) in OWN_UNITS {
-        let text = text.replace("@STATE-ESCAPED@", &state.replace('-', "\\x2d")).replace("@STATE@", &state);
-        initrd.file(&units.join(name.as_bytes()).map_err(InitrdError::Path)?, text.into_bytes())?;
+        let place = units.join(name.as_bytes()).map_err(InitrdError::Path)?;
+        initrd.file(&place, state.fill_in(text).into_bytes())?;
     }
+    initrd.program(&path(state::SCRIPT_PLACE), state::SCRIPT)?;
     for (directory, unit) in WANTED {
         let link = units.join(format!("{directory}/{unit}").as_bytes()).map_err(InitrdError::Path)?;
         initrd.link(&link, &format!("../{unit}"))?;
@@ -424,6 +437,10 @@ impl Initrd {
 
     fn file(&mut self, path: &TreePath, bytes: Vec<u8>) -> Result<(), InitrdError> {
         self.insert(path, 0o644, Kind::File(Content::inline(bytes)))
+    }
+
+    fn program(&mut self, path: &TreePath, text: &str) -> Result<(), InitrdError> {
+        self.insert(path, 0o755, Kind::File(Content::inline(text.as_bytes())))
     }
 
     fn link(&mut self, path: &TreePath, target: &str) -> Result<(), InitrdError> {

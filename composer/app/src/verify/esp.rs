@@ -13,6 +13,10 @@ pub(super) const IMAGES: &str = "EFI/Linux/";
 
 pub(super) fn inspect(evidence: &Evidence<'_>) -> Verdict {
     let esp = evidence.esp.object()?;
+    // Neither firmware nor Linux mounts a file system of smaller sectors than the disk has.
+    if let Some(table) = evidence.table.found() {
+        equal("a file system with sectors of", table.sector_size.get(), esp.sector_size)?;
+    }
     let Some(arch) = evidence.arch else {
         return Err(Objection::unseen("without a root partition the architecture is not known"));
     };

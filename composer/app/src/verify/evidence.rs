@@ -11,12 +11,12 @@ use goni_disk::gpt::{self, Partition, Table};
 use goni_disk::verity::{self, RootHash};
 use goni_model::arch::Arch;
 use goni_model::layout::Role;
-use goni_model::size::{ByteCount, SectorSize};
+use goni_model::size::ByteCount;
 
 pub(super) use accounts::{Account, Accounts};
 pub(super) use root::{Node, NodeKind, Root};
 pub(super) use state::{State, StateKind};
-pub(super) use system_partition::{SystemFile, SystemPartition};
+pub(super) use system_partition::{BootProfile, SystemFile, SystemPartition};
 
 use super::VerifyError;
 use super::objection::Objection;
@@ -104,6 +104,9 @@ pub(super) struct Evidence<'a> {
     pub(super) state: Reading<State>,
 }
 
+/// What is mounted as the state where it is encrypted: the device makes it at its first boot.
+pub(super) const STATE_MAPPING: &str = "/dev/mapper/state";
+
 impl<'a> Evidence<'a> {
     /// Opens everything.
     ///
@@ -115,12 +118,13 @@ impl<'a> Evidence<'a> {
         let size = disk.size().map_err(io)?;
         let mut whole = disk.whole().map_err(io)?;
         let mut head = Vec::new();
-        (&mut whole).take(8192).read_to_end(&mut head).map_err(io)?;
+        (&mut whole).take(16).read_to_end(&mut head).map_err(io)?;
         if let Some(format) = foreign_format(&head) {
             return Err(VerifyError::Format { path: path(), format });
         }
+        let sector_size = gpt::sector_size(&mut whole).map_err(io)?;
         whole.seek(SeekFrom::Start(0)).map_err(io)?;
-        let table = gpt::read(&mut whole, size, sector_size(&head));
+        let table = gpt::read(&mut whole, size, sector_size);
         let mut evidence = Self {
             disk,
             size,
@@ -148,9 +152,18 @@ impl<'a> Evidence<'a> {
         if let (Some(data), Some(tree)) = (self.window(Role::Root), self.window(Role::RootVerity)) {
             self.root_hash = Reading::of(verity::claimed_root(data, tree));
         }
-        if let Some((offset, size)) = self.extent(Role::State) {
+        if self.state_is_encrypted() {
+            self.state = Reading::Absent("the device makes its encrypted state itself".to_owned());
+        } else if let Some((offset, size)) = self.extent(Role::State) {
             self.state = Reading::of(State::read(self.disk, offset, size));
         }
+    }
+
+    /// Whether the state is encrypted, by what is mounted.
+    pub(super) fn state_is_encrypted(&self) -> bool {
+        let fstab = self.root.found().and_then(|root| root.text("etc/fstab").ok());
+        let mounted = |line: &str| line.split_whitespace().next() == Some(STATE_MAPPING);
+        fstab.is_some_and(|fstab| fstab.lines().any(mounted))
     }
 
     /// The partitions, if the table can be read.
@@ -186,15 +199,6 @@ impl<'a> Evidence<'a> {
 
 /// Every role, in the order of the disk.
 pub(super) const ROLES: [Role; 5] = [Role::Esp, Role::Root, Role::RootVerity, Role::Swap, Role::State];
-
-/// The sector size, by where the header of the table is; 512 where there is none.
-fn sector_size(head: &[u8]) -> SectorSize {
-    if head.get(4096..).is_some_and(|rest| rest.starts_with(b"EFI PART")) {
-        SectorSize::B4096
-    } else {
-        SectorSize::B512
-    }
-}
 
 /// The format of an image that is not raw, by its first bytes.
 fn foreign_format(head: &[u8]) -> Option<&'static str> {

@@ -6,12 +6,13 @@ use goni_disk::verity::RootHash;
 use goni_model::arch::Arch;
 use goni_model::layout::Role;
 use goni_model::number::to_u64;
-use goni_model::size::ByteCount;
+use goni_model::size::{ByteCount, SectorSize};
 use serde::{Serialize, Serializer};
 use uuid::Uuid;
 
 use super::esp::IMAGES;
 use super::evidence::{Evidence, NodeKind};
+use super::mounts;
 use super::objection::{Verdict, equal};
 use super::packages;
 
@@ -23,6 +24,9 @@ pub struct Facts {
     /// The size of the disk.
     #[serde(serialize_with = "bytes")]
     pub disk_size: ByteCount,
+    /// The bytes of a sector, by the partition table.
+    #[serde(serialize_with = "sectors")]
+    pub sector_size: Option<SectorSize>,
     /// The partitions, in the order of their numbers.
     pub partitions: Vec<PartitionFact>,
     /// The hash that the root's hash tree leads up to.
@@ -32,6 +36,8 @@ pub struct Facts {
     pub kernel_image: Option<String>,
     /// The kernel's command line.
     pub command_line: Option<String>,
+    /// The ways to boot the kernel image, the default first.
+    pub profiles: Vec<ProfileFact>,
     /// The kernel's release.
     pub kernel_release: Option<String>,
     /// The size of the root file system.
@@ -45,6 +51,19 @@ pub struct Facts {
     pub symlinks: u64,
     /// Packages in the root.
     pub packages: u64,
+    /// Directories that are kept because a recipe says so.
+    pub persist: Vec<String>,
+}
+
+/// What a kernel image says of a way to boot it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct ProfileFact {
+    /// Its name.
+    pub id: String,
+    /// What the menu calls it, if not as the system.
+    pub title: Option<String>,
+    /// The kernel's command line then.
+    pub command_line: String,
 }
 
 /// What an image says of a partition.
@@ -72,6 +91,8 @@ pub struct Expectations {
     pub arch: Arch,
     /// The size of the disk.
     pub disk_size: ByteCount,
+    /// The bytes of a sector.
+    pub sector_size: SectorSize,
     /// Every partition in order: role, PARTUUID, offset, size.
     pub partitions: Vec<(Role, Uuid, ByteCount, ByteCount)>,
     /// The root hash, if the root has a hash tree.
@@ -80,8 +101,12 @@ pub struct Expectations {
     pub kernel_image: String,
     /// The kernel's command line.
     pub command_line: String,
+    /// Name and command line of each way to boot, the default first.
+    pub profiles: Vec<(String, String)>,
     /// The kernel's release.
     pub kernel_release: String,
+    /// Directories that are kept because the recipe says so, sorted.
+    pub persist: Vec<String>,
 }
 
 impl Facts {
@@ -99,6 +124,11 @@ impl Facts {
         };
         let kernel = evidence.esp.found().and_then(|esp| esp.programs(IMAGES).next());
         let text = |name: &str| kernel.and_then(|(_, program)| program.texts.get(name).cloned());
+        let fact = |profile: &super::evidence::BootProfile| ProfileFact {
+            id: profile.label.id.clone(),
+            title: profile.label.title.clone(),
+            command_line: profile.command_line.clone(),
+        };
         let root = evidence.root.found();
         let count = |kind: NodeKind| {
             to_u64(root.map_or(0, |root| root.nodes().filter(|(_, node)| node.kind() == kind).count()))
@@ -106,10 +136,13 @@ impl Facts {
         Self {
             arch: evidence.arch,
             disk_size: evidence.size,
+            sector_size,
             partitions: evidence.partitions().iter().filter_map(partition).collect(),
             root_hash: evidence.root_hash.found().copied(),
             kernel_image: kernel.map(|(path, _)| path.to_owned()),
             command_line: text(".cmdline"),
+            profiles: kernel
+                .map_or_else(Vec::new, |(_, program)| program.profiles.iter().map(fact).collect()),
             kernel_release: text(".uname"),
             root_size: root.map(super::evidence::Root::size),
             files: count(NodeKind::File),
@@ -119,6 +152,7 @@ impl Facts {
             packages: root
                 .and_then(|root| packages::packages(root).ok())
                 .map_or(0, |packages| to_u64(packages.len())),
+            persist: root.and_then(|root| mounts::wished(root).ok()).unwrap_or_default(),
         }
     }
 
@@ -126,6 +160,8 @@ impl Facts {
         let shown = |value: Option<String>| value.unwrap_or_else(|| "nothing".to_owned());
         equal("an image for", expected.arch.to_string(), shown(self.arch.map(|arch| arch.to_string())))?;
         equal("a disk of", expected.disk_size, self.disk_size)?;
+        let found = shown(self.sector_size.map(|size| size.get().to_string()));
+        equal("sectors of", expected.sector_size.get().to_string(), found)?;
         let meant =
             expected.partitions.iter().map(|(role, guid, offset, size)| (Some(*role), *guid, *offset, *size));
         let found = self
@@ -142,7 +178,16 @@ impl Facts {
         ] {
             equal(what, meant.clone(), shown(found.clone()))?;
         }
-        Ok(())
+        let listed = |profiles: &mut dyn Iterator<Item = (&String, &String)>| {
+            profiles.map(|(id, line)| format!("{id}: {line}")).collect::<Vec<_>>().join("; ")
+        };
+        let meant = listed(&mut expected.profiles.iter().map(|(id, line)| (id, line)));
+        equal(
+            "the profiles are",
+            meant,
+            listed(&mut self.profiles.iter().map(|it| (&it.id, &it.command_line))),
+        )?;
+        equal("directories that are kept:", expected.persist.join(", "), self.persist.join(", "))
     }
 }
 
@@ -163,6 +208,10 @@ fn maybe_text<S: Serializer>(value: &Option<impl Display>, serializer: S) -> Res
         Some(value) => serializer.collect_str(value),
         None => serializer.serialize_none(),
     }
+}
+
+fn sectors<S: Serializer>(value: &Option<SectorSize>, serializer: S) -> Result<S::Ok, S::Error> {
+    value.map(SectorSize::get).serialize(serializer)
 }
 
 fn bytes<S: Serializer>(value: &ByteCount, serializer: S) -> Result<S::Ok, S::Error> {

@@ -3,8 +3,9 @@
 
 use goni_disk::gpt::Partition;
 use goni_model::layout::Role;
+use goni_model::recipe::persist::BELOW;
 
-use super::evidence::Evidence;
+use super::evidence::{Evidence, Root, STATE_MAPPING};
 use super::objection::{Objection, Verdict, equal, none};
 use super::state::PLACES;
 
@@ -28,7 +29,12 @@ pub(super) fn inspect(evidence: &Evidence<'_>) -> Verdict {
     let crypttab = root.file("etc/crypttab")?.unwrap_or_default();
     let crypttab = String::from_utf8_lossy(&crypttab).into_owned();
     let mounts = lines(&fstab);
-    inspect_state(&mounts, state)?;
+    let device = if evidence.state_is_encrypted() {
+        STATE_MAPPING.to_owned()
+    } else {
+        format!("PARTUUID={}", state.guid.hyphenated())
+    };
+    inspect_state(&mounts, &device, &wished(root)?)?;
 
     let swap = evidence.partition(Role::Swap);
     let device = format!("/dev/mapper/{SWAP}");
@@ -47,20 +53,31 @@ pub(super) fn inspect(evidence: &Evidence<'_>) -> Verdict {
     none("no unit that swaps", units.map(|(path, _)| format!("`{path}`")))
 }
 
-fn inspect_state(mounts: &[Vec<&str>], state: &Partition) -> Verdict {
-    let device = format!("PARTUUID={}", state.guid.hyphenated());
-    for place in PLACES.iter().filter(|place| place.mounted) {
-        let target = format!("/{}", place.path);
+/// The directories that a recipe wants kept, as the mount table has them: all that is of ext4 beside
+/// what every image keeps.
+pub(super) fn wished(root: &Root<'_>) -> Result<Vec<String>, Objection> {
+    let fstab = root.text("etc/fstab")?;
+    let lines = lines(&fstab);
+    let places = lines.iter().filter(|line| line.get(2) == Some(&"ext4")).filter_map(|line| line.get(1));
+    let known = |place: &str| PLACES.iter().any(|known| place.strip_prefix('/') == Some(known.path));
+    Ok(places.filter(|place| !known(place)).map(|place| (*place).to_owned()).collect())
+}
+
+fn inspect_state(mounts: &[Vec<&str>], device: &str, wished: &[String]) -> Verdict {
+    let always = PLACES.iter().filter(|place| place.mounted);
+    let always = always.map(|place| (format!("/{}", place.path), place.name.to_owned()));
+    let wished = wished.iter().map(|place| (place.clone(), format!("{BELOW}{place}")));
+    for (target, name) in always.chain(wished) {
         let found: Vec<&Vec<&str>> =
             mounts.iter().filter(|line| line.get(1) == Some(&target.as_str())).collect();
         let [line] = found[..] else {
             let expected = format!("one line of `/etc/fstab` for `{target}`");
             return Err(Objection::differs(expected, found.len()));
         };
-        equal(&format!("`{target}` is on"), device.as_str(), line.first().copied().unwrap_or_default())?;
+        equal(&format!("`{target}` is on"), device, line.first().copied().unwrap_or_default())?;
         equal(&format!("`{target}` is"), "ext4", line.get(2).copied().unwrap_or_default())?;
         let options: Vec<&str> = line.get(3).map(|options| options.split(',').collect()).unwrap_or_default();
-        let subdirectory = format!("X-mount.subdir={}", place.name);
+        let subdirectory = format!("X-mount.subdir={name}");
         let wanted = STATE_OPTIONS.iter().copied().chain([subdirectory.as_str()]);
         let missing = wanted.filter(|option| !options.contains(option));
         none(

@@ -8,12 +8,14 @@ use std::path::Path;
 
 use goni_disk::gpt::{self, Attributes, Partition, Table};
 use goni_disk::tree::{Content, FileTree, Inode, Kind, Metadata, NoContent, Owner, TreePath};
-use goni_disk::uki::{self, NewSection};
+use goni_disk::uki::{self, Label, NewProfile, NewSection};
 use goni_disk::verity::{self, RootHash};
 use goni_disk::{erofs, ext4, fat};
 use goni_model::arch::Arch;
 use goni_model::layout::{Layout, Role, derived_uuid};
+use goni_model::name::ImagePath;
 use goni_model::number::{to_u64, to_usize};
+use goni_model::recipe;
 use goni_model::size::{ByteCount, SectorSize};
 use goni_model::time::Timestamp;
 use uuid::Uuid;
@@ -44,6 +46,8 @@ pub(super) enum Breakage {
     SystemPartition(fn(&mut FileTree)),
     /// To the partition table.
     Table(fn(&mut Table)),
+    /// To the size of the EFI system partition's sectors.
+    SystemSectors(SectorSize),
     /// To the finished disk.
     Disk(fn(&DiskFile, &Layout)),
     /// To the size of the finished file.
@@ -59,15 +63,20 @@ pub(super) struct Sample {
     pub(super) command_line: String,
 }
 
-/// Builds the sample, broken so.
-pub(super) fn build(directory: &Path, breakage: Breakage) -> Sample {
-    let layout = layout();
+/// Builds the sample for disks of a sector size, broken so.
+pub(super) fn build(directory: &Path, sector_size: SectorSize, breakage: Breakage) -> Sample {
+    let layout = layout(sector_size);
     let file = directory.join("sample.raw");
     let disk = DiskFile::create(&file, layout.disk_size).unwrap();
 
     let mut root = root();
-    state::write_tables(&mut root, &layout, partition_uuid, DATE).unwrap();
-    let mut state = state::set_apart(&mut root, DATE).unwrap();
+    let wanted = recipe::State {
+        size: layout.disk_size,
+        encryption: recipe::StateEncryption::None,
+        persist: vec![persist()],
+    };
+    state::write_tables(&mut root, &layout, &wanted, partition_uuid, DATE).unwrap();
+    let mut state = state::set_apart(&mut root, &[persist()], DATE).unwrap();
     match breakage {
         Breakage::Root(change) => change(&mut root),
         Breakage::State(change) => change(&mut state),
@@ -86,7 +95,10 @@ pub(super) fn build(directory: &Path, breakage: Breakage) -> Sample {
     let slot = layout.slot(Role::Esp).unwrap();
     let options = fat::Options {
         size: slot.size,
-        sector_size: layout.sector_size,
+        sector_size: match breakage {
+            Breakage::SystemSectors(other) => other,
+            _ => sector_size,
+        },
         volume_id: 7,
         label: "GONI-ESP".to_owned(),
         build_time: DATE,
@@ -114,7 +126,12 @@ fn set_length(path: &Path, length: u64) {
     std::fs::OpenOptions::new().write(true).open(path).unwrap().set_len(length).unwrap();
 }
 
-fn layout() -> Layout {
+/// What the sample's recipe wants kept.
+pub(super) fn persist() -> ImagePath {
+    "/var/lib/kept".parse().unwrap()
+}
+
+fn layout(sector_size: SectorSize) -> Layout {
     let sizes = [
         (Role::Esp, ByteCount::from_mib(512)),
         (Role::Root, ByteCount::from_mib(16)),
@@ -122,7 +139,7 @@ fn layout() -> Layout {
         (Role::Swap, ByteCount::from_mib(64)),
         (Role::State, ByteCount::from_mib(64)),
     ];
-    Layout::place(SectorSize::B512, &sizes).unwrap()
+    Layout::place(sector_size, &sizes).unwrap()
 }
 
 fn partition_uuid(role: Role) -> Uuid {
@@ -176,8 +193,22 @@ fn system_partition(command_line: &str) -> FileTree {
     esp
 }
 
-/// A kernel image with every section.
+/// The os-release of what systemd-boot is not to boot by itself.
+pub(super) const SORTED_LAST: &str = "ID=debian\nIMAGE_ID=debian-factory-reset\n";
+
+/// A kernel image with every section and profile.
 pub(super) fn kernel_image(command_line: &str, release: &str) -> Vec<u8> {
+    let reset = format!("{command_line} goni.factory-reset");
+    let own = [(".osrel", SORTED_LAST), (".cmdline", &reset)];
+    profiled_image(command_line, release, &[("main", &[]), ("factory-reset", &own)])
+}
+
+/// A kernel image with every section and these profiles: name, and sections of its own.
+pub(super) fn profiled_image(
+    command_line: &str,
+    release: &str,
+    profiles: &[(&str, &[(&'static str, &str)])],
+) -> Vec<u8> {
     let sections = vec![
         NewSection::bytes(".osrel", b"ID=debian\n"),
         NewSection::bytes(".cmdline", command_line.as_bytes()),
@@ -185,8 +216,12 @@ pub(super) fn kernel_image(command_line: &str, release: &str) -> Vec<u8> {
         NewSection::bytes(".initrd", b"an initrd"),
         NewSection::bytes(".linux", b"a kernel"),
     ];
+    let profiles = profiles.iter().map(|(id, own)| NewProfile {
+        label: Label { id: (*id).to_owned(), title: None },
+        sections: own.iter().map(|(name, text)| NewSection::bytes(name, text.as_bytes())).collect(),
+    });
     let mut image = Vec::new();
-    uki::write(&stub(), sections, &mut image).unwrap();
+    uki::write(&stub(), sections, profiles.collect(), &mut image).unwrap();
     image
 }
 
@@ -226,6 +261,9 @@ fn root() -> FileTree {
     directory(&mut tree, "var/lib/goni", 0o700, 700, 700);
     directory(&mut tree, "opt/goni/models", 0o750, 700, 700);
     directory(&mut tree, "etc/goni", 0o750, 0, 700);
+    directory(&mut tree, "var/lib/kept", 0o2770, 700, 105);
+    add(&mut tree, "var/lib/kept/seed", 0o600, b"seed");
+    directory(&mut tree, "var/lib/systemd", 0o755, 0, 0);
     directory(&mut tree, "var/log/journal", 0o2755, 0, 999);
     add(&mut tree, "etc/passwd", 0o644, PASSWD.as_bytes());
     add(&mut tree, "etc/group", 0o644, GROUP.as_bytes());

@@ -24,7 +24,7 @@ pub(super) fn inspect(evidence: &Evidence<'_>) -> Verdict {
 }
 
 /// Offset of the first byte of a partition that is not zero. Holes of the file are not read.
-fn first_byte(evidence: &Evidence<'_>, role: Role) -> io::Result<Option<u64>> {
+pub(super) fn first_byte(evidence: &Evidence<'_>, role: Role) -> io::Result<Option<u64>> {
     let Some((start, size)) = evidence.extent(role) else { return Ok(None) };
     let (start, end) = (start.get(), start.get() + size.get());
     let mut piece = vec![0; PIECE];

@@ -3,25 +3,30 @@
 use std::io::{Seek as _, SeekFrom, Write as _};
 
 use goni_disk::gpt::Attributes;
-use goni_disk::tree::{DeviceNumber, Kind};
+use goni_disk::tree::{Content, DeviceNumber, FileTree, Kind};
+use goni_disk::uki;
 use goni_model::arch::Arch;
 use goni_model::layout::Role;
 use goni_model::report::{Finding, Outcome};
+use goni_model::size::SectorSize;
 use uuid::Uuid;
 
 use super::evidence::Evidence;
 use super::sample::{
-    Breakage, IMAGE, RELEASE, Sample, add, build, byte, chmod, directory, edit, flip, kernel_image, link,
-    metadata, own, path, place_of_noise, put, stub, tail, write_at,
+    Breakage, IMAGE, RELEASE, SORTED_LAST, Sample, add, build, byte, chmod, directory, edit, flip,
+    kernel_image, link, metadata, own, path, place_of_noise, profiled_image, put, stub, tail, write_at,
 };
 use super::{CHECKS, Expectations, Findings, VerifyError, inspect};
 use crate::progress::Silent;
 
 const BUILDER: &str = "buildhost";
 
-fn verified(breakage: Breakage) -> Result<(Sample, Findings), VerifyError> {
+/// Everything here is so whatever the size of the disk's sectors.
+const SECTOR_SIZES: [SectorSize; 2] = [SectorSize::B512, SectorSize::B4096];
+
+fn verified(sector_size: SectorSize, breakage: Breakage) -> Result<(Sample, Findings), VerifyError> {
     let scratch = tempfile::tempdir().unwrap();
-    let sample = build(scratch.path(), breakage);
+    let sample = build(scratch.path(), sector_size, breakage);
     let findings = inspect(&sample.disk, BUILDER, &Silent)?;
     Ok((sample, findings))
 }
@@ -40,13 +45,16 @@ const KEY: &[u8] = b"-----BEGIN OPENSSH PRIVATE KEY-----\nb3Bl\n-----END OPENSSH
 #[rustfmt::skip]
 const BREAKAGES: &[(&str, Breakage, &str, &str)] = &[
     // The table.
-    ("damaged primary table", Breakage::Disk(|disk, _| write_at(disk, 1024 + 56, b"x")), "partition-table", "CRC mismatch"),
-    ("damaged backup table", Breakage::Disk(|disk, _| {
-        let end = disk.size().unwrap().get();
-        let byte = !tail(disk, 33 * 512)[60];
-        write_at(disk, end - 33 * 512 + 60, &[byte]);
+    ("damaged primary table", Breakage::Disk(|disk, layout| write_at(disk, 2 * layout.sector_size.get() + 56, b"x")), "partition-table", "CRC mismatch"),
+    ("damaged backup table", Breakage::Disk(|disk, layout| {
+        let entries = (16 << 10) + layout.sector_size.get();
+        let byte = !tail(disk, entries)[60];
+        write_at(disk, layout.disk_size.get() - entries + 60, &[byte]);
     }), "partition-table", ""),
-    ("no backup header", Breakage::Disk(|disk, _| write_at(disk, disk.size().unwrap().get() - 512, &[0; 512])), "partition-table", "backup header"),
+    ("no primary header", Breakage::Disk(|disk, layout| write_at(disk, layout.sector_size.get(), &[0; 512])), "partition-table", ""),
+    ("no backup header", Breakage::Disk(|disk, layout| {
+        write_at(disk, layout.disk_size.get() - layout.sector_size.get(), &[0; 512]);
+    }), "partition-table", "backup header"),
     ("no protective MBR", Breakage::Disk(|disk, _| write_at(disk, 0, &[0; 512])), "partition-table", "protective MBR"),
     ("cut short", Breakage::Length(|length| length - (8 << 20)), "partition-table", "protective MBR has size in sectors"),
     ("cut within the root", Breakage::Length(|_| 514 << 20), "partition-table", ""),
@@ -86,6 +94,25 @@ const BREAKAGES: &[(&str, Breakage, &str, &str)] = &[
     ("a debug shell", Breakage::CommandLine(|line| format!("{line} systemd.debug_shell")), "uki", "`systemd.debug_shell`"),
     ("a break in the initrd", Breakage::CommandLine(|line| format!("{line} rd.break=pre-mount")), "uki", "`rd.break=pre-mount`"),
     ("hibernation", Breakage::CommandLine(|line| line.replace(" nohibernate", "")), "uki", "no `nohibernate`"),
+    ("no profiles", Breakage::SystemPartition(|esp| profiles(esp, |_| Vec::new())), "uki", ""),
+    ("a factory reset by default", Breakage::SystemPartition(|esp| profiles(esp, |line| {
+        vec![reset(line), ("main", vec![])]
+    })), "uki", "factory-reset, main"),
+    ("a factory reset in what all share", Breakage::CommandLine(|line| format!("{line} goni.factory-reset")), "uki", "`goni.factory-reset`"),
+    ("a factory reset that may sort first", Breakage::SystemPartition(|esp| profiles(esp, |line| {
+        let (id, mut own) = reset(line);
+        own[0].1 = "ID=debian\n".to_owned();
+        vec![("main", vec![]), (id, own)]
+    })), "uki", "sorted as `debian`"),
+    ("a profile that does more", Breakage::SystemPartition(|esp| profiles(esp, |line| {
+        vec![("main", vec![]), reset(&format!("{line} init=/bin/sh"))]
+    })), "uki", "init=/bin/sh goni.factory-reset"),
+    ("a profile with an initrd of its own", Breakage::SystemPartition(|esp| profiles(esp, |line| {
+        vec![("main", vec![(".initrd", "another".to_owned())]), reset(line)]
+    })), "uki", ".profile, .initrd"),
+    ("a third profile", Breakage::SystemPartition(|esp| profiles(esp, |line| {
+        vec![("main", vec![]), reset(line), ("x", vec![])]
+    })), "uki", "main, factory-reset, x"),
     ("another kernel's modules", Breakage::Root(|root| {
         root.remove(&path(&format!("usr/lib/modules/{RELEASE}"))).unwrap();
         add(root, "usr/lib/modules/6.1.0/modules.dep", 0o644, b"");
@@ -145,6 +172,8 @@ const BREAKAGES: &[(&str, Breakage, &str, &str)] = &[
     ("a key of swap that stays", Breakage::Root(|root| edit(root, "etc/crypttab", "/dev/urandom", "/etc/swap.key")), "mounts", "/etc/swap.key"),
     ("another partition for swap", Breakage::Table(|table| table.partitions[3].guid = Uuid::from_u128(9)), "mounts", "PARTUUID="),
     ("programs on the state partition", Breakage::Root(|root| edit(root, "etc/fstab", "noexec,", "")), "mounts", "no `noexec`"),
+    ("programs in a kept directory", Breakage::Root(|root| edit(root, "etc/fstab", "noexec,noatime,X-mount.subdir=persist", "noatime,X-mount.subdir=persist")), "mounts", "no `noexec`"),
+    ("a kept directory at another's place", Breakage::Root(|root| edit(root, "etc/fstab", "subdir=persist/var/lib/kept", "subdir=data")), "mounts", "no `X-mount.subdir=persist/var/lib/kept`"),
     ("state by device name", Breakage::Table(|table| table.partitions[4].guid = Uuid::from_u128(9)), "mounts", "PARTUUID="),
     ("something in the swap partition", Breakage::Disk(|disk, layout| flip(disk, layout, Role::Swap, 5_000_000)), "swap-empty", "offset 5000000"),
     // The state.
@@ -152,6 +181,12 @@ const BREAKAGES: &[(&str, Breakage, &str, &str)] = &[
     ("settings that all may read", Breakage::State(|state| chmod(state, "config/goni.env", 0o644)), "state", "0644 0:700"),
     ("no settings", Breakage::State(|state| { state.remove(&path("config/goni.env")).unwrap(); }), "state", "there is none"),
     ("something else", Breakage::State(|state| add(state, "extra", 0o600, b"x")), "state", "/extra"),
+    ("a kept directory of another", Breakage::State(|state| own(state, "persist/var/lib/kept", 0, 105)), "state", "2770 0:105"),
+    ("a kept directory that is a file", Breakage::State(|state| {
+        state.remove(&path("persist/var/lib/kept")).unwrap();
+        add(state, "persist/var/lib/kept", 0o600, b"x");
+    }), "state", "no directory"),
+    ("a kept directory nobody asked for", Breakage::State(|state| directory(state, "persist/var/lib/other", 0o755, 0, 0)), "state", "/persist/var/lib/other"),
     ("a journal to replay", Breakage::Disk(|disk, layout| {
         let slot = layout.slot(Role::State).unwrap();
         let mut window = disk.window(slot.offset, slot.size);
@@ -161,34 +196,74 @@ const BREAKAGES: &[(&str, Breakage, &str, &str)] = &[
     }), "state", ""),
 ];
 
+/// A profile, and the sections that it has for itself.
+type ProfileOf = (&'static str, Vec<(&'static str, String)>);
+
+/// The profile that is never the default, as it should be.
+fn reset(line: &str) -> ProfileOf {
+    let line = format!("{line} goni.factory-reset");
+    ("factory-reset", vec![(".osrel", SORTED_LAST.to_owned()), (".cmdline", line)])
+}
+
+/// Replaces the kernel image by one of other profiles, made from the command line that all share.
+fn profiles(esp: &mut FileTree, make: fn(&str) -> Vec<ProfileOf>) {
+    let Kind::File(Content::Inline(bytes)) = &esp.get(&path(IMAGE)).unwrap().kind else { panic!("no file") };
+    let mut file = std::io::Cursor::new(bytes);
+    let line = uki::inspect(&mut file).unwrap().section(".cmdline").unwrap().read(&mut file).unwrap();
+    let line = String::from_utf8(line).unwrap();
+    let made = make(&line);
+    let own: Vec<Vec<_>> =
+        made.iter().map(|(_, own)| own.iter().map(|(name, text)| (*name, text.as_str())).collect()).collect();
+    let all: Vec<_> = made.iter().zip(&own).map(|((id, _), own)| (*id, own.as_slice())).collect();
+    let image = profiled_image(&line, RELEASE, &all);
+    add(esp, IMAGE, 0o644, &image);
+}
+
 #[test]
 fn a_good_image_passes_every_check() {
-    let (_, findings) = verified(Breakage::Nothing).unwrap();
-    for Finding { check, outcome, .. } in &findings.findings {
-        assert_eq!(*outcome, Outcome::Passed, "{}", check.as_str());
+    for sector_size in SECTOR_SIZES {
+        let (_, findings) = verified(sector_size, Breakage::Nothing).unwrap();
+        for Finding { check, outcome, .. } in &findings.findings {
+            assert_eq!(*outcome, Outcome::Passed, "{} of {sector_size:?}", check.as_str());
+        }
+        let names: Vec<&str> = findings.findings.iter().map(|finding| finding.check.as_str()).collect();
+        assert!(names.is_sorted() && names.len() == CHECKS.len(), "{names:?}");
+        let facts = &findings.facts;
+        assert_eq!((facts.arch, facts.packages, facts.symlinks), (Some(Arch::Amd64), 2, 1));
+        assert_eq!(facts.sector_size, Some(sector_size));
+        assert_eq!(facts.kernel_release.as_deref(), Some(RELEASE));
+        assert_eq!(facts.partitions[1].label, "goni-root");
     }
-    let names: Vec<&str> = findings.findings.iter().map(|finding| finding.check.as_str()).collect();
-    assert!(names.is_sorted() && names.len() == CHECKS.len(), "{names:?}");
-    let facts = &findings.facts;
-    assert_eq!((facts.arch, facts.packages, facts.symlinks), (Some(Arch::Amd64), 2, 1));
-    assert_eq!(facts.kernel_release.as_deref(), Some(RELEASE));
-    assert_eq!(facts.partitions[1].label, "goni-root");
+}
+
+#[test]
+fn a_file_system_of_other_sectors_than_the_disk_is_found() {
+    for (of_disk, of_system) in [(SectorSize::B512, SectorSize::B4096), (SectorSize::B4096, SectorSize::B512)]
+    {
+        let (_, findings) = verified(of_disk, Breakage::SystemSectors(of_system)).unwrap();
+        assert_eq!(failed(&findings), ["esp"]);
+        let Outcome::Failed { expected, observed } = outcome(&findings, "esp") else { panic!() };
+        assert_eq!(*expected, format!("a file system with sectors of {}", of_disk.get()));
+        assert_eq!(*observed, of_system.get().to_string());
+    }
 }
 
 #[test]
 fn each_breakage_turns_exactly_its_check_red() {
     let mut wrong = Vec::new();
-    for (what, breakage, check, seen) in BREAKAGES {
-        let (_, findings) = verified(*breakage).unwrap();
+    let all = SECTOR_SIZES.into_iter().flat_map(|size| BREAKAGES.iter().map(move |it| (size, it)));
+    for (sector_size, (what, breakage, check, seen)) in all {
+        let (_, findings) = verified(sector_size, *breakage).unwrap();
         let red = failed(&findings);
         let shown = outcome(&findings, check);
         let told = matches!(shown, Outcome::Failed { observed, .. } if observed.contains(seen));
         if red != [*check] || !told {
             let all: Vec<_> = findings.failures().collect();
-            wrong.push(format!("{what}: {check} should have seen `{seen}`: {all:?}"));
+            wrong.push(format!("{what}, {sector_size:?}: {check} should have seen `{seen}`: {all:?}"));
         }
     }
-    assert!(wrong.is_empty(), "{} of {}:\n{}", wrong.len(), BREAKAGES.len(), wrong.join("\n"));
+    let tried = SECTOR_SIZES.len() * BREAKAGES.len();
+    assert!(wrong.is_empty(), "{} of {tried}:\n{}", wrong.len(), wrong.join("\n"));
     for check in CHECKS {
         assert!(BREAKAGES.iter().any(|(_, _, broken, _)| *broken == check.name), "{}", check.name);
     }
@@ -196,31 +271,47 @@ fn each_breakage_turns_exactly_its_check_red() {
 
 #[test]
 fn what_was_meant_is_compared_with_what_is_there() {
-    let (sample, mut findings) = verified(Breakage::Nothing).unwrap();
+    let (sample, mut findings) = verified(SectorSize::B512, Breakage::Nothing).unwrap();
     let slots = sample.layout.slots();
     let mut meant = Expectations {
         arch: Arch::Amd64,
         disk_size: sample.layout.disk_size,
+        sector_size: SectorSize::B512,
         partitions: std::iter::zip(slots, &sample.table.partitions)
             .map(|(slot, partition)| (slot.role, partition.guid, slot.offset, slot.size))
             .collect(),
         root_hash: Some(sample.root_hash),
         kernel_image: IMAGE.to_owned(),
         command_line: sample.command_line.clone(),
+        profiles: vec![
+            ("main".to_owned(), sample.command_line.clone()),
+            ("factory-reset".to_owned(), format!("{} goni.factory-reset", sample.command_line)),
+        ],
         kernel_release: RELEASE.to_owned(),
+        persist: vec!["/var/lib/kept".to_owned()],
     };
     let mut other = findings.clone();
     findings.compare(&meant);
     assert_eq!(outcome(&findings, "plan"), &Outcome::Passed);
+    meant.sector_size = SectorSize::B4096;
+    let mut sectors = other.clone();
+    sectors.compare(&meant);
+    assert_eq!(failed(&sectors), ["plan"]);
+    meant.sector_size = SectorSize::B512;
     meant.command_line.push_str(" quiet");
     other.compare(&meant);
     assert_eq!(failed(&other), ["plan"]);
+    let (_, mut forgetful) = verified(SectorSize::B512, Breakage::Nothing).unwrap();
+    meant.command_line = sample.command_line;
+    meant.persist.push("/var/lib/other".to_owned());
+    forgetful.compare(&meant);
+    assert_eq!(failed(&forgetful), ["plan"]);
 }
 
 #[test]
 fn an_image_of_another_format_is_told_from_a_broken_one() {
     let qcow2 = Breakage::Disk(|disk, _| write_at(disk, 0, b"QFI\xfb"));
-    let error = verified(qcow2).map(|_| ()).unwrap_err();
+    let error = verified(SectorSize::B512, qcow2).map(|_| ()).unwrap_err();
     assert!(matches!(error, VerifyError::Format { format: "qcow2", .. }), "{error}");
 }
 
@@ -230,21 +321,28 @@ fn root_directory(sample: &Sample) -> u64 {
     let field = |offset: u64, length: u64| {
         (0..length).rev().fold(0, |value, at| value << 8 | u64::from(byte(&sample.disk, start + offset + at)))
     };
-    start + (field(14, 2) + 2 * field(36, 4)) * 512
+    start + (field(14, 2) + 2 * field(36, 4)) * sample.layout.sector_size.get()
 }
 
 #[test]
 fn damage_to_what_describes_a_file_system_is_no_panic() {
+    for sector_size in SECTOR_SIZES {
+        damage_everything(sector_size);
+    }
+}
+
+fn damage_everything(sector_size: SectorSize) {
     let scratch = tempfile::tempdir().unwrap();
-    let sample = build(scratch.path(), Breakage::Nothing);
+    let sample = build(scratch.path(), sector_size, Breakage::Nothing);
+    let sector = sector_size.get();
     let at = |role: Role, offset: u64| sample.layout.slot(role).unwrap().offset.get() + offset;
     let places = [
-        (512, 92),
+        (sector, 92),
         (at(Role::Esp, 0), 96),
-        (at(Role::Esp, 512), 8),
-        (at(Role::Esp, 512 + 484), 16),
+        (at(Role::Esp, sector), 8),
+        (at(Role::Esp, sector + 484), 16),
         // The first entries of the table, then the root directory: where it is, the boot sector says.
-        (at(Role::Esp, u64::from(byte(&sample.disk, at(Role::Esp, 14))) * 512), 32),
+        (at(Role::Esp, u64::from(byte(&sample.disk, at(Role::Esp, 14))) * sector), 32),
         (root_directory(&sample), 256),
         (at(Role::Root, 1024), 128),
         (at(Role::RootVerity, 0), 120),

@@ -1,9 +1,10 @@
 //! Reading a table back, both copies of it.
 
-use std::io::{Read, Seek, SeekFrom};
+use std::io::{self, Read, Seek, SeekFrom};
 
 use ::gpt::header::Header;
 use ::gpt::partition::file_read_partitions;
+use goni_model::number::to_u64;
 use goni_model::size::{ByteCount, Lba, SectorSize};
 use mbrman::MBRHeader;
 
@@ -20,6 +21,20 @@ const GPT_PROTECTIVE: u8 = 0xEE;
 const PRIMARY: &str = "primary header";
 const BACKUP: &str = "backup header";
 const MBR: &str = "protective MBR";
+
+/// What a header begins with. Source: UEFI 2.10 §5.3.2.
+const SIGNATURE: [u8; 8] = *b"EFI PART";
+
+/// The size of a disk's sectors, by where the header is: in the second. 512 where there is none.
+///
+/// # Errors
+/// What reading raises.
+pub fn sector_size(device: &mut (impl Read + Seek)) -> io::Result<SectorSize> {
+    let mut found = Vec::new();
+    device.seek(SeekFrom::Start(SectorSize::B4096.get()))?;
+    device.take(to_u64(SIGNATURE.len())).read_to_end(&mut found)?;
+    Ok(if found == SIGNATURE { SectorSize::B4096 } else { SectorSize::B512 })
+}
 
 /// Reads the table of a disk of a size and checks all of it: the protective MBR, the sums, both
 /// copies against each other and against the size, and the partitions as [`Table::check`] does.

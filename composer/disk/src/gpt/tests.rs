@@ -53,6 +53,7 @@ fn a_table_reads_as_it_was_written() {
     for sector_size in [SectorSize::B512, SectorSize::B4096] {
         let disk = written(&table(sector_size));
         assert_eq!(to_u64(disk.len()), DISK.get());
+        assert_eq!(super::sector_size(&mut Cursor::new(&disk)).unwrap(), sector_size);
         assert_eq!(read(&mut Cursor::new(disk), DISK, sector_size).unwrap(), table(sector_size));
     }
 }

@@ -56,12 +56,12 @@ fn written(stub: &[u8]) -> Vec<u8> {
         NewSection::stream(".initrd", ByteCount::new(5000), &initrd[..]),
         NewSection::bytes(".linux", b"no kernel"),
     ];
-    write(stub, sections, &mut output).unwrap();
+    write(stub, sections, Vec::new(), &mut output).unwrap();
     output
 }
 
 fn error(stub: &[u8], sections: Vec<NewSection<'_>>) -> String {
-    write(stub, sections, &mut Vec::new()).unwrap_err().to_string()
+    write(stub, sections, Vec::new(), &mut Vec::new()).unwrap_err().to_string()
 }
 
 #[test]
@@ -131,7 +131,7 @@ fn a_kernel_that_may_need_writable_code_withdraws_the_promise_of_the_stub() {
         (b"MZ".to_vec(), 0x160),
     ] {
         let mut image = Vec::new();
-        write(&stub(), vec![NewSection::bytes(".linux", &kernel)], &mut image).unwrap();
+        write(&stub(), vec![NewSection::bytes(".linux", &kernel)], Vec::new(), &mut image).unwrap();
         assert_eq!(flags(&image), expected);
         let section = inspect(&mut Cursor::new(&image)).unwrap().section(".linux").unwrap().clone();
         assert_eq!(section.read(&mut Cursor::new(&image)).unwrap(), kernel);
@@ -225,9 +225,93 @@ fn a_file_cut_anywhere_or_with_any_byte_wild_does_no_harm() {
             // Whatever it makes of it, it must not panic, and must read what it wrote.
             let mut output = Vec::new();
             let sections = vec![NewSection::bytes(".cmdline", b"quiet")];
-            if let Ok(image) = write(&stub, sections, &mut output) {
+            if let Ok(image) = write(&stub, sections, Vec::new(), &mut output) {
                 assert_eq!(inspect(&mut Cursor::new(&output)).unwrap(), image, "{offset} {byte}");
             }
         }
+    }
+}
+
+fn label(id: &str, title: Option<&str>) -> Label {
+    Label { id: id.to_owned(), title: title.map(str::to_owned) }
+}
+
+fn with_profiles() -> Vec<u8> {
+    let mut output = Vec::new();
+    let base = vec![NewSection::bytes(".cmdline", b"ro"), NewSection::bytes(".linux", b"no kernel")];
+    let profiles = vec![
+        NewProfile { label: label("main", None), sections: Vec::new() },
+        NewProfile {
+            label: label("reset", Some("Erase: everything")),
+            sections: vec![NewSection::bytes(".cmdline", b"ro reset")],
+        },
+    ];
+    write(&stub(), base, profiles, &mut output).unwrap();
+    output
+}
+
+#[test]
+fn a_profile_has_its_own_sections_and_those_that_all_share() {
+    let bytes = with_profiles();
+    let mut file = Cursor::new(&bytes);
+    let image = inspect(&mut file).unwrap();
+    let shown: Vec<String> = image
+        .sections
+        .iter()
+        .map(|section| format!("{} offset {:#x} size {:#x}", section.name, section.offset, section.size))
+        .collect();
+    assert_eq!(
+        shown,
+        [
+            ".text offset 0x400 size 0x700",
+            ".sbat offset 0xc00 size 0x5",
+            ".cmdline offset 0x1000 size 0x2",
+            ".linux offset 0x2000 size 0x9",
+            ".profile offset 0x3000 size 0x8",
+            ".profile offset 0x4000 size 0x23",
+            ".cmdline offset 0x5000 size 0x8",
+        ]
+    );
+    let texts = ["ID=main\n", "ID=reset\nTITLE=\"Erase: everything\"\n"];
+    let labels = [label("main", None), label("reset", Some("Erase: everything"))];
+    let command_lines = ["ro", "ro reset"];
+    assert_eq!(image.profiles().count(), 2);
+    for (index, profile) in image.profiles().enumerate() {
+        let read = |name| {
+            String::from_utf8(profile.section(name).unwrap().read(&mut Cursor::new(&bytes)).unwrap()).unwrap()
+        };
+        assert_eq!(read(".profile"), texts[index]);
+        assert_eq!(Label::parse(&read(".profile")), labels[index]);
+        assert_eq!(read(".cmdline"), command_lines[index]);
+        assert_eq!(read(".linux"), "no kernel");
+    }
+    assert_eq!(image.section(".cmdline").unwrap().read(&mut file).unwrap(), b"ro");
+    assert_eq!(image.section(".profile"), None, "it is of no profile");
+    assert_eq!(
+        Sha256Digest::of(&bytes).to_string(),
+        "e7608c8f931a2bc31dea1efe3a3d60b0c91eabdfc87279fecfe3008a12ff47d8"
+    );
+}
+
+#[test]
+fn profiles_that_do_not_go_together_are_refused() {
+    let profile = |id: &str, title, names: &[&'static str]| NewProfile {
+        label: label(id, title),
+        sections: names.iter().map(|name| NewSection::bytes(name, b"x")).collect(),
+    };
+    for (profiles, message) in [
+        (vec![profile("a", None, &[]), profile("a", None, &[])], "profile `a` is there twice"),
+        (vec![profile("", None, &[])], "`` is no name of a profile: letters, digits, `.`, `_` and `-`"),
+        (vec![profile("a b", None, &[])], "`a b` is no name of a profile: letters, digits, `.`, `_` and `-`"),
+        (
+            vec![profile("a", Some("two\nlines"), &[])],
+            "`two\nlines` is no title of a profile: one line without quotes, `\\` and `$`",
+        ),
+        (vec![profile("a", None, &[".profile"])], "section `.profile` is there twice"),
+        (vec![profile("a", None, &[".cmdline", ".cmdline"])], "section `.cmdline` is there twice"),
+        (vec![profile("a", None, &[".text"])], "section `.text` is there twice"),
+    ] {
+        let base = vec![NewSection::bytes(".cmdline", b"x")];
+        assert_eq!(write(&stub(), base, profiles, &mut Vec::new()).unwrap_err().to_string(), message);
     }
 }

@@ -21,7 +21,8 @@ pub struct Protected {
 ///
 /// The tree is checked from the top down, so nothing of it is used before it is known to be right;
 /// the superblock alone is not covered by the root hash, and is not trusted for more than sizes.
-/// What follows the data or the tree, such as the rest of a partition, is not read.
+/// What follows the data or the tree, such as the rest of a partition, is not read. Memory: 32 bytes
+/// for every 512 KiB of data, and two batches.
 ///
 /// # Errors
 /// `CorruptTree` and `CorruptData` for the first block that does not match; `Unsupported` and
@@ -37,19 +38,30 @@ pub fn check(
     let (params, data_blocks) = superblock::read(&block)?;
     let hasher = Hasher::new(&params.salt);
 
+    let levels = level_sizes(data_blocks);
     let mut digests: Vec<Digest> = vec![*root.as_bytes()];
-    for (level, blocks) in level_sizes(data_blocks).into_iter().enumerate().rev() {
+    for (level, blocks) in levels.iter().copied().enumerate().skip(1).rev() {
         digests = read_level(&mut tree, level, blocks, &digests, &hasher)?;
     }
 
+    // The lowest level, by far the largest, is read along with the data, a block for each 128 of them.
     let mut position = 0;
     hasher.read_blocks(&mut data, data_blocks, |batch| {
-        let expected = &digests[position..][..batch.len()];
-        if let Some(wrong) = batch.iter().zip(expected).position(|(found, expected)| found != expected) {
-            let block = to_u64(position + wrong);
-            return Err(VerityError::CorruptData { block, offset: block * to_u64(BLOCK) });
+        for found in batch.chunks(DIGESTS_PER_BLOCK) {
+            let leaf;
+            let expected = if levels.is_empty() {
+                &digests[..]
+            } else {
+                let block = position / DIGESTS_PER_BLOCK;
+                leaf = read_block(&mut tree, 0, to_u64(block), &digests[block], &hasher)?;
+                leaf.as_chunks::<32>().0
+            };
+            if let Some(wrong) = found.iter().zip(expected).position(|(found, expected)| found != expected) {
+                let block = to_u64(position + wrong);
+                return Err(VerityError::CorruptData { block, offset: block * to_u64(BLOCK) });
+            }
+            position += found.len();
         }
-        position += batch.len();
         Ok(())
     })?;
     let data_size = ByteCount::new(data_blocks * to_u64(BLOCK));
@@ -86,13 +98,25 @@ fn read_level(
     let held = usize::try_from(blocks).map_or(above.len(), |blocks| blocks.min(above.len()));
     let mut digests = Vec::with_capacity(held * DIGESTS_PER_BLOCK);
     for (block, expected) in (0..blocks).zip(above) {
-        let mut bytes = [0; BLOCK];
-        tree.read_exact(&mut bytes).map_err(io_error("reading the hash tree"))?;
-        if hasher.block(&bytes) != *expected {
-            return Err(VerityError::CorruptTree { level, block });
-        }
+        let bytes = read_block(tree, level, block, expected, hasher)?;
         let (digests_of_block, _) = bytes.as_chunks::<32>();
         digests.extend_from_slice(digests_of_block);
     }
     Ok(digests)
+}
+
+/// Reads a block of a level and checks it.
+fn read_block(
+    tree: &mut impl Read,
+    level: usize,
+    block: u64,
+    expected: &Digest,
+    hasher: &Hasher,
+) -> Result<[u8; BLOCK], VerityError> {
+    let mut bytes = [0; BLOCK];
+    tree.read_exact(&mut bytes).map_err(io_error("reading the hash tree"))?;
+    if hasher.block(&bytes) != *expected {
+        return Err(VerityError::CorruptTree { level, block });
+    }
+    Ok(bytes)
 }

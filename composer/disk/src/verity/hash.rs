@@ -14,8 +14,9 @@ pub(super) type Digest = [u8; 32];
 /// Digests in a block of the tree.
 pub(super) const DIGESTS_PER_BLOCK: usize = BLOCK / size_of::<Digest>();
 
-/// Blocks hashed together: 4 MiB, enough that handing out the work does not show.
-const BATCH: usize = 1024;
+/// Blocks hashed together: 4 MiB, enough that handing out the work does not show. All but the last
+/// batch fill whole blocks of the tree.
+const BATCH: usize = 8 * DIGESTS_PER_BLOCK;
 
 /// Blocks a thread takes at once, so that both cores end a batch together.
 const SHARE: usize = 64;
@@ -43,8 +44,8 @@ impl Hasher {
         digests.par_chunks(DIGESTS_PER_BLOCK).map(|block| self.block(block.as_flattened())).collect()
     }
 
-    /// Reads so many blocks and hands their digests over in order, a batch at a time. The next batch
-    /// is read while one is hashed.
+    /// Reads so many blocks and hands their digests over in order, a batch at a time, each but
+    /// the last of whole blocks of the tree. The next batch is read while one is hashed.
     pub(super) fn read_blocks(
         &self,
         data: &mut (impl Read + Send),

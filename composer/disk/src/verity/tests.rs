@@ -1,4 +1,4 @@
-use std::io::ErrorKind;
+use std::io::{Cursor, ErrorKind};
 
 use super::*;
 
@@ -12,15 +12,16 @@ fn data(blocks: u64) -> Vec<u8> {
 }
 
 fn tree_of(data: &[u8]) -> (Vec<u8>, RootHash) {
-    let mut tree = Vec::new();
+    let mut tree = Cursor::new(Vec::new());
     let root = format(data, ByteCount::new(to_u64(data.len())), &params(), &mut tree).unwrap();
-    (tree, root)
+    (tree.into_inner(), root)
 }
 
 #[test]
 fn a_tree_vouches_for_its_data() {
-    // One block and no level, one level of one block, its last full one, two levels, three levels.
-    for blocks in [1, 2, 128, 129, 16_385] {
+    // One block and no level, one level of one block, its last full one, two levels, a whole batch and
+    // one block more, three levels.
+    for blocks in [1, 2, 128, 129, 1024, 1025, 16_385] {
         let data = data(blocks);
         let (tree, root) = tree_of(&data);
         let size = ByteCount::new(to_u64(data.len()));
@@ -112,8 +113,9 @@ fn partition_uuids_are_the_halves_of_the_root_hash() {
 #[test]
 fn data_of_another_length_than_said_is_refused() {
     let data = data(3);
-    let formatted =
-        |size: u64| format(&data[..], ByteCount::new(size), &params(), &mut Vec::new()).unwrap_err();
+    let formatted = |size: u64| {
+        format(&data[..], ByteCount::new(size), &params(), &mut Cursor::new(Vec::new())).unwrap_err()
+    };
     assert_eq!(formatted(0).to_string(), "data of 0B is not one or more blocks of 4096 bytes");
     assert_eq!(formatted(5000).to_string(), "data of 5000B is not one or more blocks of 4096 bytes");
     assert_eq!(formatted(8192).to_string(), "data is longer than the 8KiB it was said to be");

@@ -1,5 +1,6 @@
 //! From a recipe as typed to a recipe as meant: formats, limits, defaults, and words that contradict.
 
+mod persist;
 mod promises;
 mod words;
 
@@ -12,7 +13,7 @@ use toml::Spanned;
 use crate::document::checker::{Checker, Text};
 use crate::document::fault::Fault;
 use crate::document::source::Span;
-use crate::name::{ImagePath, Name, SuiteName};
+use crate::name::{Name, SuiteName};
 use crate::recipe::doc::{
     ArchiveDoc, DebianDoc, KernelDoc, KeyDoc, OutputDoc, PayloadDoc, RecipeDoc, RootDoc, SourceDoc, StateDoc,
     SwapDoc,
@@ -269,14 +270,7 @@ fn state(doc: &StateDoc, checker: &mut Checker) -> State {
             StateEncryption::None
         }
     };
-    State { size, encryption, persist: persist(doc.persist.as_deref().unwrap_or_default(), checker) }
-}
-
-/// Directories that are kept: below `/var` or `/etc`, none inside another.
-fn persist(list: &[Text], checker: &mut Checker) -> Vec<ImagePath> {
-    let mut paths: Vec<ImagePath> = checker.list(list);
-    paths.sort();
-    paths
+    State { size, encryption, persist: persist::persist(doc.persist.as_deref().unwrap_or_default(), checker) }
 }
 
 fn kernel(doc: Option<&KernelDoc>, checker: &mut Checker) -> Kernel {

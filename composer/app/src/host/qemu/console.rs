@@ -1,5 +1,5 @@
 //! The console of a machine: kept in a file up to a bound, and watched for the kernel's first and
-//! last words.
+//! last words, and for those that somebody waits for.
 
 use std::fs::File;
 use std::io::{Read, Write as _};
@@ -24,6 +24,7 @@ pub struct ConsoleLog {
     file: File,
     path: PathBuf,
     written: usize,
+    words: Vec<String>,
 }
 
 impl ConsoleLog {
@@ -39,7 +40,7 @@ impl ConsoleLog {
             .truncate(true)
             .open(path)
             .map_err(FileError::io("creating", path))?;
-        Ok(Self { file, path: path.to_owned(), written: 0 })
+        Ok(Self { file, path: path.to_owned(), written: 0, words: Vec::new() })
     }
 
     /// Where it is.
@@ -54,10 +55,16 @@ impl ConsoleLog {
         drop(writeln!(self.file, "\n### {text}"));
     }
 
+    /// Watches for these words from the next machine on, in the place of others. They are told once a
+    /// line as soon as they are there: a question that waits for its answer ends no line.
+    pub fn watch_for(&mut self, words: impl IntoIterator<Item = String>) {
+        self.words = words.into_iter().filter(|words| !words.is_empty()).collect();
+    }
+
     /// Follows a console to the end of its machine.
     pub(super) fn follow(&mut self, mut stream: impl Read, events: &Sender<Event>) {
         let mut buffer = vec![0; 16 << 10];
-        let mut line: Vec<u8> = Vec::new();
+        let mut line = Line::default();
         // An error is the end of the machine, which its process tells.
         while let Ok(count) = stream.read(&mut buffer) {
             if count == 0 {
@@ -70,21 +77,69 @@ impl ConsoleLog {
             }
             drop(self.file.write_all(&buffer[..count]));
             for part in buffer[..count].split_inclusive(|byte| *byte == b'\n') {
-                line.extend(part.iter().take(LONGEST_LINE.saturating_sub(line.len())));
+                line.add(part);
+                line.tell_words(&self.words, events);
                 if part.ends_with(b"\n") {
-                    watch(&String::from_utf8_lossy(&line), events);
-                    line.clear();
+                    line.tell_kernel(events);
+                    line = Line::default();
                 }
             }
         }
     }
 }
 
-fn watch(line: &str, events: &Sender<Event>) {
-    if line.contains(FIRST_WORDS) && line.contains("] ") {
-        drop(events.send(Event::Kernel));
-    } else if let Some(at) = line.find(LAST_WORDS) {
-        drop(events.send(Event::Panic(line[at..].trim_end().to_owned())));
+/// The line that is being written: its text without what a terminal would obey.
+#[derive(Debug, Default)]
+struct Line {
+    text: Vec<u8>,
+    escape: Escape,
+    told: Vec<usize>,
+}
+
+/// Where in a terminal's control sequence the line is. Source: ECMA-48, §5.4.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+enum Escape {
+    #[default]
+    None,
+    Begun,
+    Sequence,
+}
+
+impl Line {
+    fn add(&mut self, bytes: &[u8]) {
+        for &byte in bytes {
+            self.escape = match (self.escape, byte) {
+                (_, 0x1b) => Escape::Begun,
+                (Escape::Begun, b'[') => Escape::Sequence,
+                (Escape::Sequence, 0x20..=0x3f) => Escape::Sequence,
+                (Escape::Begun | Escape::Sequence, _) => Escape::None,
+                (Escape::None, _) => {
+                    if self.text.len() < LONGEST_LINE {
+                        self.text.push(byte);
+                    }
+                    Escape::None
+                }
+            };
+        }
+    }
+
+    fn tell_words(&mut self, words: &[String], events: &Sender<Event>) {
+        for (index, words) in words.iter().enumerate() {
+            let there = || memchr::memmem::find(&self.text, words.as_bytes()).is_some();
+            if !self.told.contains(&index) && there() {
+                self.told.push(index);
+                drop(events.send(Event::Words(words.clone())));
+            }
+        }
+    }
+
+    fn tell_kernel(&self, events: &Sender<Event>) {
+        let line = String::from_utf8_lossy(&self.text);
+        if line.contains(FIRST_WORDS) && line.contains("] ") {
+            drop(events.send(Event::Kernel));
+        } else if let Some(at) = line.find(LAST_WORDS) {
+            drop(events.send(Event::Panic(line[at..].trim_end().to_owned())));
+        }
     }
 }
 
@@ -95,8 +150,13 @@ mod tests {
     use super::*;
 
     fn follow(bytes: &[u8]) -> (Vec<Event>, usize) {
+        follow_for(&[], bytes)
+    }
+
+    fn follow_for(words: &[&str], bytes: &[u8]) -> (Vec<Event>, usize) {
         let directory = tempfile::tempdir().unwrap();
         let mut log = ConsoleLog::create(&directory.path().join("log")).unwrap();
+        log.watch_for(words.iter().copied().map(str::to_owned));
         let (sender, events) = channel();
         log.follow(bytes, &sender);
         drop(sender);
@@ -110,6 +170,15 @@ mod tests {
         let (events, kept) = follow(text.as_bytes());
         let words = "Kernel panic - not syncing: Attempted to kill init!".to_owned();
         assert_eq!((events, kept), (vec![Event::Kernel, Event::Panic(words)], text.len()));
+    }
+
+    #[test]
+    fn words_are_told_once_a_line_whatever_their_colour_and_without_the_lines_end() {
+        let text = "\x1b[0;1;31mno TPM\x1b[0m here, no TPM there\r\nno TPM\r\nno\x1b[0mTPM\r\nrecovery key: ";
+        let (events, kept) = follow_for(&["recovery key:", "no TPM", "never"], text.as_bytes());
+        let words = |words: &str| Event::Words(words.into());
+        assert_eq!(events, [words("no TPM"), words("no TPM"), words("recovery key:")]);
+        assert_eq!(kept, text.len());
     }
 
     #[test]

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use std::io::{self, Read as _, Seek as _, SeekFrom};
 
 use fatfs::{Dir, FatType, FileSystem, FsOptions};
-use goni_disk::uki::{self, Image};
+use goni_disk::uki::{self, Image, Label, Section};
 
 use crate::host::disk_file::Window;
 use chains::Geometry;
@@ -22,6 +22,8 @@ const TEXT_LIMIT: u64 = 64 << 10;
 /// The files of the EFI system partition.
 #[derive(Debug)]
 pub(in crate::verify) struct SystemPartition {
+    /// The bytes of a sector, as the file system counts.
+    pub(in crate::verify) sector_size: u64,
     /// Every file by its path from the root.
     pub(in crate::verify) files: BTreeMap<String, SystemFile>,
 }
@@ -44,6 +46,21 @@ pub(in crate::verify) struct Program {
     pub(in crate::verify) image: Image,
     /// The texts among its sections.
     pub(in crate::verify) texts: BTreeMap<&'static str, String>,
+    /// The ways to boot it, the default first.
+    pub(in crate::verify) profiles: Vec<BootProfile>,
+}
+
+/// A way to boot a kernel image.
+#[derive(Debug)]
+pub(in crate::verify) struct BootProfile {
+    /// What it is called.
+    pub(in crate::verify) label: Label,
+    /// The names of the sections that it has for itself.
+    pub(in crate::verify) own: Vec<String>,
+    /// The command line that counts, its own or that which all share.
+    pub(in crate::verify) command_line: String,
+    /// The os-release that counts.
+    pub(in crate::verify) os_release: String,
 }
 
 /// Why the partition cannot be read.
@@ -80,7 +97,7 @@ impl SystemPartition {
         }
         let mut files = BTreeMap::new();
         collect(&file_system.root_dir(), "", 0, &mut files)?;
-        Ok(Self { files })
+        Ok(Self { sector_size: geometry.sector, files })
     }
 
     /// The programs in a directory, with their paths.
@@ -135,6 +152,7 @@ fn read_boot_sector(window: &mut Window<'_>) -> Result<Geometry, SystemPartition
         return Err(SystemPartitionError::BootSector("the spare one differs"));
     }
     Ok(Geometry {
+        sector: sector_size,
         table: reserved * sector_size,
         table_size: table * sector_size,
         data: data * sector_size,
@@ -180,20 +198,33 @@ fn collect(
 }
 
 fn program(file: &mut (impl io::Read + io::Seek)) -> SystemFile {
-    let read = || {
-        let image = uki::inspect(file)?;
-        let mut texts = BTreeMap::new();
-        for name in TEXTS {
-            if let Some(section) = image.section(name).filter(|section| section.size <= TEXT_LIMIT) {
-                let bytes = section.read(file)?;
-                texts.insert(name, String::from_utf8_lossy(&bytes).trim_end_matches('\0').to_owned());
-            }
-        }
-        Ok::<_, uki::UkiError>(Program { image, texts })
-    };
-    let mut read = read;
-    match read() {
+    match read_program(file) {
         Ok(program) => SystemFile::Program(program),
         Err(error) => SystemFile::Broken(super::chain(&error)),
     }
+}
+
+fn read_program(file: &mut (impl io::Read + io::Seek)) -> Result<Program, uki::UkiError> {
+    let image = uki::inspect(file)?;
+    let mut text = |section: Option<&Section>| -> Result<Option<String>, uki::UkiError> {
+        let Some(section) = section.filter(|section| section.size <= TEXT_LIMIT) else { return Ok(None) };
+        let bytes = section.read(file)?;
+        Ok(Some(String::from_utf8_lossy(&bytes).trim_end_matches('\0').to_owned()))
+    };
+    let mut texts = BTreeMap::new();
+    for name in TEXTS {
+        if let Some(read) = text(image.section(name))? {
+            texts.insert(name, read);
+        }
+    }
+    let mut profiles = Vec::new();
+    for profile in image.profiles() {
+        profiles.push(BootProfile {
+            label: Label::parse(&text(profile.section(".profile"))?.unwrap_or_default()),
+            own: profile.own().iter().map(|section| section.name.clone()).collect(),
+            command_line: text(profile.section(".cmdline"))?.unwrap_or_default(),
+            os_release: text(profile.section(".osrel"))?.unwrap_or_default(),
+        });
+    }
+    Ok(Program { image, texts, profiles })
 }

@@ -19,6 +19,8 @@ const ENTRY: usize = 32;
 /// Where what is, by the boot sector.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Geometry {
+    /// Bytes of a sector.
+    pub(super) sector: u64,
     /// Offset of the first table.
     pub(super) table: u64,
     /// Bytes of each table.
