@@ -134,9 +134,16 @@ pub fn set_apart(
     Ok(state)
 }
 
-/// Copies the state into the root, behind a directory that only root may enter.
-fn plant_seed(root: &mut FileTree, state: &FileTree, date: Timestamp) -> Result<(), StateError> {
+/// Copies the state into the root, behind a directory that only root may enter; a seed that is there
+/// already gives way.
+///
+/// # Errors
+/// `Tree` for what the root cannot take.
+pub(crate) fn plant_seed(root: &mut FileTree, state: &FileTree, date: Timestamp) -> Result<(), StateError> {
     let seed = path(SEED);
+    if root.get(&seed).is_some() {
+        root.remove(&seed)?;
+    }
     let mut above: Vec<TreePath> = std::iter::successors(seed.parent(), TreePath::parent).collect();
     above.reverse();
     for directory in above.into_iter().filter(|path| *path != TreePath::ROOT) {

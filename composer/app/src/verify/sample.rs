@@ -79,7 +79,10 @@ pub(super) fn build(directory: &Path, sector_size: SectorSize, breakage: Breakag
     let mut state = state::set_apart(&mut root, &[persist()], DATE).unwrap();
     match breakage {
         Breakage::Root(change) => change(&mut root),
-        Breakage::State(change) => change(&mut state),
+        Breakage::State(change) => {
+            change(&mut state);
+            state::plant_seed(&mut root, &state, DATE).unwrap();
+        }
         _ => {}
     }
     let root_hash = write_root(&disk, &layout, &root);
@@ -142,7 +145,7 @@ fn layout(sector_size: SectorSize) -> Layout {
     Layout::place(sector_size, &sizes).unwrap()
 }
 
-fn partition_uuid(role: Role) -> Uuid {
+pub(super) fn partition_uuid(role: Role) -> Uuid {
     derived_uuid(&["sample", role.name()])
 }
 

@@ -14,7 +14,8 @@ use uuid::Uuid;
 use super::evidence::Evidence;
 use super::sample::{
     Breakage, IMAGE, RELEASE, SORTED_LAST, Sample, add, build, byte, chmod, directory, edit, flip,
-    kernel_image, link, metadata, own, path, place_of_noise, profiled_image, put, stub, tail, write_at,
+    kernel_image, link, metadata, own, partition_uuid, path, place_of_noise, profiled_image, put, stub, tail,
+    write_at,
 };
 use super::{CHECKS, Expectations, Findings, VerifyError, inspect};
 use crate::progress::Silent;
@@ -187,6 +188,13 @@ const BREAKAGES: &[(&str, Breakage, &str, &str)] = &[
         add(state, "persist/var/lib/kept", 0o600, b"x");
     }), "state", "no directory"),
     ("a kept directory nobody asked for", Breakage::State(|state| directory(state, "persist/var/lib/other", 0o755, 0, 0)), "state", "/persist/var/lib/other"),
+    ("a seed that all may read", Breakage::Root(|root| chmod(root, "usr/share/goni/state", 0o755)), "state", "0755 0:0"),
+    ("a seed without settings", Breakage::Root(|root| { root.remove(&path("usr/share/goni/state/config/goni.env")).unwrap(); }), "state", "there is none"),
+    ("a seed of something else", Breakage::Root(|root| add(root, "usr/share/goni/state/data/x", 0o600, b"x")), "state", "data/x 0600 0:0"),
+    ("an encrypted state that is there already", Breakage::Root(|root| {
+        let state = format!("PARTUUID={}", partition_uuid(Role::State));
+        edit(root, "etc/fstab", &state, "/dev/mapper/state");
+    }), "state", "something at offset"),
     ("a journal to replay", Breakage::Disk(|disk, layout| {
         let slot = layout.slot(Role::State).unwrap();
         let mut window = disk.window(slot.offset, slot.size);
