@@ -34,9 +34,10 @@ const SEED: &str = "usr/share/goni/state";
 /// How the state is mounted: data, never programs or devices; no write for a read.
 const STATE_OPTIONS: &str = "rw,nosuid,nodev,noexec,noatime";
 
-/// How the EFI system partition is mounted: when somebody looks, for root alone, never in the way.
+/// How the EFI system partition is mounted: when somebody looks, for root alone, never in the way, and
+/// never to be written: what a power cut leaves of a FAT file system that is, may not boot.
 const ESP_OPTIONS: &str =
-    "rw,nosuid,nodev,noexec,umask=0077,nofail,x-systemd.automount,x-systemd.idle-timeout=2min";
+    "ro,nosuid,nodev,noexec,umask=0077,nofail,x-systemd.automount,x-systemd.idle-timeout=2min";
 
 /// Why the state cannot be set apart.
 #[derive(Debug, thiserror::Error)]
@@ -180,7 +181,7 @@ pub fn write_tables(
         let grow = if index == 0 { ",x-systemd.growfs" } else { "" };
         fstab.push_str(&format!("{state} {place} ext4 {STATE_OPTIONS}{grow},X-mount.subdir={name} 0 0\n"));
     }
-    // systemd-bless-boot marks a boot that went well there; otherwise nobody looks.
+    // Nothing of the image looks there; an update remounts it.
     let esp = uuid(Role::Esp).hyphenated();
     fstab.push_str(&format!("PARTUUID={esp} /efi vfat {ESP_OPTIONS} 0 0\n"));
     if layout.slot(Role::Swap).is_some() {

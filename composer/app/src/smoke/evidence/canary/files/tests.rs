@@ -94,7 +94,13 @@ fn the_canary_is_found_in_every_stream_wherever_it_begins_and_even_if_it_is_cut(
             file.extend(b"and the next");
             let name = compression.name();
             let place = format!("byte 2000 of what unpacks from {name} at byte 13 of `/system.journal`");
-            let found = failed("no trace of the canary", format!("once, at {place}"));
+            // LZ4 keeps what repeats nowhere as it is: there the canary lies open in the stream, too.
+            let observed = match memchr::memmem::find(&file, CANARY.as_bytes()) {
+                None => format!("once, at {place}"),
+                Some(at) => format!("2 times, first at byte {at} of `/system.journal`"),
+            };
+            assert_eq!(observed.starts_with("once"), compression != Compression::Lz4, "{name}");
+            let found = failed("no trace of the canary", observed);
             assert_eq!(outcome(file, Bounds::default()), found, "{name} without {cut}");
         }
     }
