@@ -104,7 +104,7 @@ pub fn command_line(recipe: &Recipe, target: &Target, root: Option<&RootHash>, r
 
 /// The ways to boot an image, and the command line of each.
 ///
-/// The first is the default, as its place makes it for the stub and [`sorted_last`] for systemd-boot.
+/// The first is the default, as its place makes it for the stub and `sorted_last` for systemd-boot.
 /// The second boots only where somebody chooses it in the menu.
 #[must_use]
 pub fn profiles(command_line: &str) -> [(Label, String); 2] {

@@ -2,7 +2,7 @@
 //!
 //! The root comes first, for its hash is in the kernel's command line and in two partition
 //! identifiers; while it is packed, the initrd is cut on the other core. Nothing is copied: writers
-//! write through windows onto the disk. What the disk is like with sectors of another size, [`variant`]
+//! write through windows onto the disk. What the disk is like with sectors of another size, `variant`
 //! makes of the finished one.
 
 mod variant;
