@@ -1,9 +1,8 @@
-//! The test of the checks: each is run on images that were broken in one way, and must see it; and on
-//! none of them may another check of the same scenario fail.
+//! The test of the checks: each is run on images that were broken in one way, and must see it.
 //!
-//! A build and a boot or more for each mutation, about a minute each where there is no hardware
-//! virtualisation. Four of them run where nothing else is asked for; `GONI_COMPOSE_MUTATIONS=all` runs
-//! them all, `GONI_COMPOSE_MUTATIONS=plain-swap,open-data` these alone.
+//! A build and a boot or more for each mutation, two at once. Four of them run where nothing else is
+//! asked for; `GONI_COMPOSE_MUTATIONS=all` runs them all, `GONI_COMPOSE_MUTATIONS=plain-swap,open-data`
+//! these alone.
 
 #![expect(
     clippy::disallowed_methods,
@@ -15,11 +14,15 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::Mutex;
+use std::thread;
 use std::time::Instant;
 
 use serde_json::Value;
 
 const PROJECT: &str = env!("CARGO_MANIFEST_DIR");
+/// How many images boot at once: much of a boot is waiting.
+const AT_ONCE: usize = 2;
 /// What is run where nothing is asked for: one of each kind of promise.
 const USUAL: [&str; 4] = ["plain-swap", "forgetful-models", "open-data", "no-goni-http"];
 /// The recipe that a mutation breaks, where it does not bring its own.
@@ -45,7 +48,9 @@ struct Mutation {
 
 /// What came of an image with a mutation.
 struct Course {
-    red: BTreeSet<String>,
+    /// What the check expected and observed, where that was not the same.
+    objections: Vec<Value>,
+    /// Why the scenario ended before its time.
     broken_off: Vec<String>,
 }
 
@@ -103,13 +108,13 @@ fn mutated(root: &Path, mutation: &Mutation) -> PathBuf {
     recipe
 }
 
-/// Builds the image with a mutation, and goes through the scenario of its check as far as it must.
+/// Builds the image with a mutation, and runs its check alone, as far as it must.
 fn run(mutation: &Mutation) -> Course {
     let project = tempfile::tempdir().unwrap();
     let recipe = mutated(project.path(), mutation);
     let output = Command::new(env!("CARGO_BIN_EXE_goni-compose"))
         .args(["smoke", "--strict", "--report", "json"])
-        .args(["--scenario", &mutation.scenario, "--until", &mutation.until])
+        .args(["--only", &mutation.check, "--until", &mutation.until])
         .arg(&recipe)
         .output()
         .unwrap();
@@ -118,11 +123,12 @@ fn run(mutation: &Mutation) -> Course {
     let report: Value = serde_json::from_slice(&output.stdout)
         .unwrap_or_else(|error| panic!("{}: {error}: {errors}", mutation.name));
     let findings = report["findings"].as_array().unwrap();
-    let failed = findings.iter().filter(|finding| finding["outcome"].get("failed").is_some());
-    let red = failed.map(|finding| finding["check"].as_str().unwrap().to_owned()).collect();
+    let objections = findings.iter().filter_map(|finding| finding["outcome"].get("failed"));
     let scenarios = report["scenarios"].as_array().unwrap().iter();
-    let broken_off = scenarios.filter_map(|scenario| scenario["broken_off"].as_str()).map(str::to_owned);
-    Course { red, broken_off: broken_off.collect() }
+    Course {
+        objections: objections.cloned().collect(),
+        broken_off: scenarios.filter_map(|s| s["broken_off"].as_str()).map(str::to_owned).collect(),
+    }
 }
 
 /// The mutations of all checks, by check.
@@ -176,8 +182,27 @@ fn first(scenario: &str, check: &toml::Table) -> String {
     own.next().unwrap().to_owned()
 }
 
+/// Runs a mutation and prints its line of the table; what is wrong about it.
+fn fault(mutation: &Mutation) -> Option<String> {
+    let began = Instant::now();
+    let Course { objections, broken_off } = run(mutation);
+    let Mutation { check, scenario, name, .. } = mutation;
+    let outcome = if objections.is_empty() { "passed" } else { "failed" };
+    let seconds = began.elapsed().as_secs();
+    let mut lines = format!("{check:<18} {name:<20} {scenario:<14} {outcome:<7} {seconds:>7}\n");
+    let objections = objections.iter().map(|objection| format!("    {objection}\n"));
+    lines.extend(objections.chain(broken_off.iter().map(|why| format!("    broken off: {why}\n"))));
+    print!("{lines}");
+    if outcome == "passed" {
+        return Some(format!("`{check}` does not see `{name}`"));
+    }
+    // Only a machine that is broken for good is red because it does not come up.
+    let down = mutation.needs.contains("tpm2") || scenario != "life";
+    (!broken_off.is_empty() && !down).then(|| format!("`{name}` breaks more than `{check}` is about: {lines}"))
+}
+
 #[test]
-fn every_check_sees_its_mutations_and_no_others() {
+fn every_check_sees_its_mutations() {
     let asked = std::env::var("GONI_COMPOSE_MUTATIONS").unwrap_or_default();
     let wanted: Vec<&str> = match asked.as_str() {
         "" => USUAL.to_vec(),
@@ -187,21 +212,23 @@ fn every_check_sees_its_mutations_and_no_others() {
     for name in wanted.iter().filter(|name| **name != "all") {
         assert!(mutations.iter().any(|mutation| mutation.name == *name), "no mutation is called `{name}`");
     }
-    let mut wrong = Vec::new();
-    println!("{:<22} {:<26} {:<14} {:<28} {:>8}", "check", "mutation", "scenario", "red", "seconds");
-    for mutation in mutations.iter().filter(|m| asked == "all" || wanted.contains(&m.name.as_str())) {
-        let began = Instant::now();
-        let Course { red, broken_off } = run(mutation);
-        let Mutation { check, scenario, name, .. } = mutation;
-        let names = red.iter().map(String::as_str).collect::<Vec<_>>().join(",");
-        println!("{check:<22} {name:<26} {scenario:<14} {names:<28} {:>8}", began.elapsed().as_secs());
-        // A guest that never comes up is red, too, if that is what the check is about.
-        if red != BTreeSet::from([check.clone()]) {
-            wrong.push(format!(
-                "`{name}` is for `{check}`, but turned red: {red:?} {}",
-                broken_off.join("; ")
-            ));
+    let asked_for = mutations.iter().filter(|m| asked == "all" || wanted.contains(&m.name.as_str()));
+    let (left, wrong) = (Mutex::new(asked_for), Mutex::new(Vec::new()));
+    println!("{:<18} {:<20} {:<14} {:<7} {:>7}", "check", "mutation", "scenario", "outcome", "seconds");
+    let work = || {
+        loop {
+            // Each lock is in a statement of its own, and not held while an image boots.
+            let next = left.lock().unwrap().next();
+            let Some(mutation) = next else { break };
+            let fault = fault(mutation);
+            wrong.lock().unwrap().extend(fault);
         }
-    }
+    };
+    thread::scope(|scope| {
+        for _ in 0..AT_ONCE {
+            scope.spawn(work);
+        }
+    });
+    let wrong = wrong.into_inner().unwrap();
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 }

@@ -5,7 +5,7 @@ use goni_disk::tree::TreePath;
 use goni_model::layout::Role;
 use goni_model::recipe::persist::BELOW;
 
-use super::evidence::{Accounts, Evidence, Node, NodeKind, Root, State, StateKind};
+use super::evidence::{Accounts, Evidence, Node, NodeKind, Root, StateKind};
 use super::mounts::wished;
 use super::objection::{Objection, Verdict, equal, none};
 use super::swap::first_byte;
@@ -77,6 +77,9 @@ fn inspect_seed(evidence: &Evidence<'_>) -> Verdict {
             root.node(&path).ok_or_else(|| Objection::differs(format!("`/{path}`"), "there is none"))?;
         expect_owner(place, &format!("/{path}"), &accounts, (node.mode(), node.uid(), node.gid()))?;
     }
+    for place in wished(root)? {
+        expect_as_in_root(&place, root)?;
+    }
     let Some(state) = evidence.state.found() else { return Ok(()) };
     let below = root.below(SEED).filter_map(|(path, node)| {
         let name = String::from_utf8_lossy(path.as_bytes().get(SEED.len() + 1..)?).into_owned();
@@ -115,9 +118,6 @@ fn inspect_partition(evidence: &Evidence<'_>) -> Verdict {
         expect_owner(place, &path.to_string(), &accounts, (node.mode, node.uid, node.gid))?;
     }
     let wished = wished(evidence.root.aid()?)?;
-    for place in &wished {
-        expect_as_in_root(place, state, evidence.root.aid()?)?;
-    }
     let others = state.nodes.keys().filter(|path| {
         path.components().count() == 1
             && path.as_bytes() != b"lost+found"
@@ -133,17 +133,16 @@ fn inspect_partition(evidence: &Evidence<'_>) -> Verdict {
     none("nothing that all may write", open.map(|(path, node)| format!("`{path}` {:04o}", node.mode)))
 }
 
-/// What a recipe wants kept is a directory with the owner and mode of the one it is mounted on.
-fn expect_as_in_root(place: &str, state: &State, root: &Root<'_>) -> Verdict {
-    let name = format!("{BELOW}{place}");
-    let node = state.nodes.iter().find(|(path, _)| path.as_bytes() == name.as_bytes());
-    let kept = node.filter(|(_, node)| node.kind == StateKind::Directory);
-    let kept = kept.map(|(_, node)| format!("{:04o} {}:{}", node.mode, node.uid, node.gid));
-    let mount_point = root.node(place).filter(|node| node.kind() == NodeKind::Directory);
-    let mount_point = mount_point.map(|node| format!("{:04o} {}:{}", node.mode(), node.uid(), node.gid()));
-    let shown = |found: Option<String>| found.unwrap_or_else(|| "no directory".to_owned());
-    let expected = mount_point.unwrap_or_else(|| "a directory".to_owned());
-    equal(&format!("`/{name}` on the state partition is, as `{place}`,"), expected, shown(kept))
+/// What a recipe wants kept is a directory of the seed with the owner and mode of the one it is mounted on.
+fn expect_as_in_root(place: &str, root: &Root<'_>) -> Verdict {
+    let described = |path: &str| {
+        let node = root.node(path).filter(|node| node.kind() == NodeKind::Directory);
+        node.map(|node| format!("{:04o} {}:{}", node.mode(), node.uid(), node.gid()))
+    };
+    let seed = format!("{SEED}/{BELOW}{place}");
+    let expected = described(place).unwrap_or_else(|| "a directory".to_owned());
+    let observed = described(&seed).unwrap_or_else(|| "no directory".to_owned());
+    equal(&format!("`/{seed}` is, as `{place}`,"), expected, observed)
 }
 
 /// Whether something is where a recipe's directories are, but neither one of them nor on the way to one.

@@ -183,6 +183,7 @@ const BREAKAGES: &[(&str, Breakage, &str, &str)] = &[
     ("no settings", Breakage::State(|state| { state.remove(&path("config/goni.env")).unwrap(); }), "state", "there is none"),
     ("something else", Breakage::State(|state| add(state, "extra", 0o600, b"x")), "state", "/extra"),
     ("a kept directory of another", Breakage::State(|state| own(state, "persist/var/lib/kept", 0, 105)), "state", "2770 0:105"),
+    ("a kept directory of another in the seed", Breakage::Root(|root| own(root, "usr/share/goni/state/persist/var/lib/kept", 0, 105)), "state", "2770 0:105"),
     ("a kept directory that is a file", Breakage::State(|state| {
         state.remove(&path("persist/var/lib/kept")).unwrap();
         add(state, "persist/var/lib/kept", 0o600, b"x");

@@ -10,8 +10,17 @@ use crate::document::source::Span;
 use crate::name::KernelWord;
 
 /// Words, or their beginnings, that the program writes itself.
-const OWN: [&str; 8] =
-    ["root=", "roothash=", "usrhash=", "init=", "rdinit=", "systemd.verity", "rootfstype=", "initrd="];
+const OWN: [&str; 9] = [
+    "root=",
+    "roothash=",
+    "usrhash=",
+    "init=",
+    "rdinit=",
+    "systemd.verity",
+    "rd.systemd.verity",
+    "rootfstype=",
+    "initrd=",
+];
 
 /// Beginnings of words, and the key of a recipe that says the same.
 const KEYS: [(&str, &str); 10] = [
@@ -28,7 +37,9 @@ const KEYS: [(&str, &str); 10] = [
 ];
 
 /// Beginnings of words, and the promise they would break.
-const BROKEN: [(&str, &str); 7] = [
+const BROKEN: [(&str, &str); 9] = [
+    ("systemd.debug_shell", "nobody can log in"),
+    ("rd.systemd.debug_shell", "nobody can log in"),
     ("crashkernel=", "a crash leaves no copy of memory"),
     ("resume=", "memory is never written to a disk"),
     ("hibernate=", "memory is never written to a disk"),
