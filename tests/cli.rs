@@ -261,10 +261,16 @@ fn every_recipe_and_target_of_the_project_is_well_formed() {
     }
     assert!(recipes > 0);
     for name in &known.targets {
-        let path = here().join("firmware").join(name).join("target.toml");
         let mut sources = goni_model::document::source::Sources::new();
-        let (file, _) = sources.add(name, &fs::read(path).unwrap());
-        goni_model::target::check(&sources, file, name.parse().unwrap()).unwrap();
+        let (mut chain, mut next) = (Vec::new(), Some(name.clone()));
+        while let Some(name) = next {
+            let path = here().join("firmware").join(&name).join("target.toml");
+            let (file, _) = sources.add(name, &fs::read(path).unwrap());
+            chain.push(file);
+            let extends = goni_model::target::inspect(&sources, file).unwrap();
+            next = extends.map(|text| text.into_inner());
+        }
+        goni_model::target::check(&sources, &chain, name.parse().unwrap()).unwrap();
     }
     assert!(known.targets.contains("qemu-x86_64"));
 }

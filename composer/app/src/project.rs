@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::path::{Path, PathBuf};
 
-use goni_model::document::checker::Text;
+use goni_model::document::checker::{Checker, Text};
 use goni_model::document::fault::{Fault, Faults};
 use goni_model::document::source::{FileId, Sources, Span};
 use goni_model::document::{MAX_BYTES, nearest};
@@ -222,10 +222,9 @@ impl Loader<'_> {
         let chain = self.chain(path.clone())?;
         let (recipe, origins) = recipe::check(&self.sources, &chain, &known)?;
 
-        let board = self.root.join("firmware").join(recipe.target.as_str()).join("target.toml");
-        let board = self.add(&board)?;
         let mut faults = Vec::new();
-        let target = target::check(&self.sources, board, recipe.target.clone());
+        let boards = self.boards(&recipe.target, &known)?;
+        let target = target::check(&self.sources, &boards, recipe.target.clone());
         let target = target.map_err(|found| faults.extend(found)).ok();
 
         let mut overlays = Vec::new();
@@ -291,6 +290,26 @@ impl Loader<'_> {
             links.push(link);
             paths.push(extended.clone());
             next = Some(extended);
+        }
+        Ok(chain)
+    }
+
+    /// The files of a target: itself first, the one that extends none last.
+    fn boards(&mut self, name: &Name, known: &Known) -> Result<Vec<FileId>, Stop> {
+        let mut chain = Vec::new();
+        let mut names = vec![name.to_string()];
+        while let Some(name) = names.last() {
+            let file = self.add(&self.root.join("firmware").join(name).join("target.toml"))?;
+            chain.push(file);
+            let Some(text) = target::inspect(&self.sources, file)? else { break };
+            let mut checker = Checker::new(file);
+            checker.known(&text, "target", known.targets.iter().map(String::as_str));
+            if names.contains(text.get_ref()) {
+                let round: Vec<&str> = names.iter().chain([text.get_ref()]).map(String::as_str).collect();
+                checker.fault_at(&text, format!("targets extend each other: {}", round.join(" → ")));
+            }
+            checker.finish(Some(()))?;
+            names.push(text.into_inner());
         }
         Ok(chain)
     }

@@ -12,6 +12,7 @@ use crate::archive::{self, SuiteRequest};
 use crate::failure::{Class, Classify, Failure};
 use crate::host::clock::Clock;
 use crate::host::files;
+use crate::host::mirror::DEBIAN_BACKPORTS;
 use crate::progress::{Progress, Unit};
 use crate::project::Project;
 use crate::stages::fetch::Sources;
@@ -87,6 +88,7 @@ pub fn request(project: &Project) -> Result<LockRequest, Failure> {
         .packages
         .iter()
         .chain(&target.packages)
+        .chain(&target.firmware)
         .chain([&target.kernel])
         .chain(overlays)
         .map(|name| name.as_str())
@@ -106,6 +108,15 @@ pub fn request(project: &Project) -> Result<LockRequest, Failure> {
             }),
         }
     }
+    if !target.backports.is_empty() {
+        archives.push(RequestedArchive {
+            name: DEBIAN_BACKPORTS.to_owned(),
+            suites: vec![recipe.debian.suite.backports().to_owned()],
+            components: components.clone(),
+            allow: target.backports.iter().map(ToString::to_string).collect(),
+            keys: Vec::new(),
+        });
+    }
     let mut request = LockRequest {
         packages: packages.into_iter().map(str::to_owned).collect(),
         exclude: names(&recipe.debian.exclude),
@@ -120,7 +131,7 @@ pub fn request(project: &Project) -> Result<LockRequest, Failure> {
 /// The keys that an archive's suites must be signed with.
 fn keys(archive: &str) -> Result<Keyring, KeysError> {
     match archive {
-        "debian" => Ok(Keyring::debian()?),
+        "debian" | DEBIAN_BACKPORTS => Ok(Keyring::debian()?),
         "debian-security" => Ok(Keyring::debian_security()?),
         vendor => Err(KeysError::Vendor(vendor.to_owned())),
     }

@@ -8,6 +8,7 @@ pub mod digest;
 pub mod document;
 pub mod layout;
 pub mod lock;
+pub mod modules;
 pub mod name;
 pub mod number;
 pub mod overlay;

@@ -126,6 +126,32 @@ name! {
 }
 
 name! {
+    /// What a device says of itself, so that a driver can be found for it: its file `modalias` in /sys.
+    Modalias, "a modalias", "write what the device's file `modalias` in /sys says, such as `pci:v00008086d…`",
+    |text| (3..=1024).contains(&text.len())
+        && text.bytes().all(|b| b.is_ascii_graphic() && !b"\"'*?[]".contains(&b))
+        && text.split_once(':').is_some_and(|(bus, rest)| !bus.is_empty() && !rest.is_empty())
+}
+
+name! {
+    /// A file below `/usr/lib/firmware`, in which `*` stands for any characters.
+    FirmwarePattern, "a firmware file", "write a path below /usr/lib/firmware, in which `*` stands for any characters",
+    |text| (1..=512).contains(&text.len())
+        && !text.starts_with('/')
+        && text.bytes().all(|b| b.is_ascii_alphanumeric() || b"._-+,/*".contains(&b))
+        && text.split('/').all(|part| !matches!(part, "" | "." | ".."))
+}
+
+name! {
+    /// A device tree of a kernel package, below its directory of device trees.
+    DeviceTree, "a device tree", "write its path below the kernel's device trees, such as `rockchip/rk3588-rock-5b.dtb`",
+    |text| (5..=256).contains(&text.len())
+        && text.ends_with(".dtb")
+        && text.bytes().all(|b| b.is_ascii_alphanumeric() || b"._-+,/".contains(&b))
+        && text.split('/').all(|part| !matches!(part, "" | "." | "..") && !part.starts_with('-'))
+}
+
+name! {
     /// One word of a kernel command line: a flag or `key=value`, without spaces or quotes.
     KernelWord, "a word of a kernel command line",
     "write one flag or key=value an entry, printable ASCII without spaces or quotes",

@@ -11,6 +11,7 @@ pub mod origin;
 pub mod persist;
 
 pub(crate) use check::command_line;
+pub(crate) use merge::merge;
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -23,6 +24,7 @@ use crate::document::checker::{Checker, Text};
 use crate::document::fault::{Fault, Place};
 use crate::document::source::{FileId, Sources, Span};
 use crate::document::{self, shape};
+use crate::modules::Modules;
 use crate::name::{
     Fingerprint, ImagePath, KernelWord, Name, PackageName, PackagePattern, ProjectPath, SuiteName, Url,
     Version,
@@ -183,6 +185,16 @@ impl Suite {
     }
 }
 
+impl Suite {
+    /// The suite of newer versions of some of its packages.
+    #[must_use]
+    pub const fn backports(self) -> &'static str {
+        match self {
+            Self::Trixie => "trixie-backports",
+        }
+    }
+}
+
 /// A vendor's signed archive.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Archive {
@@ -339,6 +351,8 @@ pub struct Kernel {
     pub command_line: Vec<KernelWord>,
     /// How devices are kept to the memory they were given.
     pub iommu: Iommu,
+    /// Modules: over what the target says of them.
+    pub modules: Modules,
 }
 
 /// How an IOMMU, where there is one, fences the memory that devices reach.

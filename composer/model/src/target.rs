@@ -1,18 +1,25 @@
 //! Targets: boards and machines, as `firmware/<target>/target.toml` describes them.
 
 pub mod doc;
+pub mod expect;
+
+use std::collections::BTreeMap;
 
 use serde::Serialize;
+use toml::Spanned;
+use toml::de::DeTable;
 
 use crate::arch::Arch;
-use crate::document::checker::Checker;
+use crate::document::checker::{Checker, Text};
 use crate::document::fault::Fault;
 use crate::document::source::{FileId, Sources};
 use crate::document::{self, shape};
-use crate::name::{KernelWord, ModuleName, Name, PackageName, QemuWord};
+use crate::modules::{self, Modules};
+use crate::name::{DeviceTree, KernelWord, ModuleName, Name, PackageName, PackagePattern, QemuWord};
 use crate::recipe;
 use crate::size::ByteCount;
 use crate::target::doc::{QemuDoc, TargetDoc};
+use crate::target::expect::Expected;
 
 /// A board or machine as meant.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -27,10 +34,24 @@ pub struct Target {
     pub kernel: PackageName,
     /// Packages that the board needs besides the kernel, sorted.
     pub packages: Vec<PackageName>,
+    /// Packages that come from Debian's backports where those are newer, sorted.
+    pub backports: Vec<PackagePattern>,
+    /// Packages with firmware of its devices, sorted.
+    pub firmware: Vec<PackageName>,
+    /// Device trees of the kernel that it may need, sorted.
+    pub device_trees: Vec<DeviceTree>,
+    /// Kernel modules: which are loaded, denied, and with what options.
+    pub modules: Modules,
+    /// The hardware it is expected to have.
+    pub expect: Vec<Expected>,
+    /// Facts about it, by name.
+    pub traits: BTreeMap<Name, Name>,
     /// How it boots.
     pub boot: BootMethod,
     /// The device for `console=`, if the kernel cannot find it by itself: `ttyS0,115200`.
     pub console: Option<KernelWord>,
+    /// Whether the kernel speaks to the screen, too.
+    pub screen: bool,
     /// Words for the kernel's command line.
     pub command_line: Vec<KernelWord>,
     /// Kernel modules that must be in the initrd if the kernel has them as modules, in order.
@@ -89,18 +110,36 @@ pub fn schema() -> schemars::Schema {
     shape::of::<TargetDoc>()
 }
 
-/// Checks the target that a file describes.
+/// Checks one target file by itself and says which target it extends.
 ///
 /// # Errors
-/// Every fault found.
-pub fn check(sources: &Sources, file: FileId, name: Name) -> Result<Target, Vec<Fault>> {
+/// Every fault of syntax or shape.
+pub fn inspect(sources: &Sources, file: FileId) -> Result<Option<Text>, Vec<Fault>> {
     let table = document::parse(sources, file)?;
     let faults = shape::check(&table, &schema());
     if !faults.is_empty() {
         return Err(faults);
     }
-    let doc: TargetDoc = document::read(table, file).map_err(|fault| vec![fault])?;
+    let extends = table.get("extends");
+    Ok(extends
+        .and_then(|value| value.get_ref().as_str().map(|text| Spanned::new(value.span(), text.to_owned()))))
+}
+
+/// Checks a target and those it extends: first the one asked for, last the one that extends none.
+///
+/// # Errors
+/// Every fault found.
+pub fn check(sources: &Sources, chain: &[FileId], name: Name) -> Result<Target, Vec<Fault>> {
+    let mut faults = Vec::new();
+    let mut merged = DeTable::new();
+    for file in chain.iter().rev() {
+        inspect(sources, *file)?;
+        merged = recipe::merge(merged, document::parse(sources, *file)?, &mut faults);
+    }
+    let Some(file) = chain.first().copied() else { return Err(faults) };
+    let doc: TargetDoc = document::read(merged, file).map_err(|fault| vec![fault])?;
     let mut checker = Checker::new(file);
+    faults.into_iter().for_each(|fault| checker.fault(fault));
     let target = check_doc(&doc, name, &mut checker);
     checker.finish(target).map(|(target, _)| target)
 }
@@ -111,11 +150,19 @@ fn check_doc(doc: &TargetDoc, name: Name, checker: &mut Checker) -> Option<Targe
     let kernel = doc.kernel.as_ref().and_then(|kernel| kernel.package.as_ref());
     let kernel = checker.parse_required(kernel, "kernel.package", "such as \"linux-image-amd64\"");
     let packages = checker.set(doc.packages.as_ref());
+    let backports = checker.set(doc.backports.as_ref());
+    let firmware = checker.set(doc.firmware.as_ref().and_then(|firmware| firmware.packages.as_ref()));
+    let device_trees = checker.set(doc.device_trees.as_ref());
+    let modules = modules::check(doc.kernel.as_ref().and_then(|kernel| kernel.modules.as_ref()), checker);
+    let expect = expect::check(doc.expect.as_deref().unwrap_or_default(), checker);
+    let traits = doc.traits.iter().flatten();
+    let traits =
+        traits.filter_map(|(name, value)| Some((checker.parse(name)?, checker.parse(value)?))).collect();
     let boot = checker.choose(doc.boot.as_ref(), "boot", [("systemd-boot", BootMethod::SystemdBoot)]);
     let console = doc.console.as_ref().and_then(|text| checker.parse(text));
     let command_line = recipe::command_line(doc.command_line.as_deref().unwrap_or_default(), checker);
-    let modules = doc.initrd.as_ref().and_then(|initrd| initrd.modules.as_deref());
-    let initrd_modules = checker.list(modules.unwrap_or_default());
+    let initrd = doc.initrd.as_ref().and_then(|initrd| initrd.modules.as_deref());
+    let initrd_modules = checker.list(initrd.unwrap_or_default());
     let qemu = match &doc.qemu {
         Some(qemu) => Some(check_qemu(qemu, arch, checker)?),
         None => None,
@@ -126,8 +173,15 @@ fn check_doc(doc: &TargetDoc, name: Name, checker: &mut Checker) -> Option<Targe
         arch: arch?,
         kernel: kernel?,
         packages,
+        backports,
+        firmware,
+        device_trees,
+        modules,
+        expect,
+        traits,
         boot,
         console,
+        screen: doc.screen.unwrap_or(false),
         command_line,
         initrd_modules,
         qemu,
@@ -178,7 +232,7 @@ mod tests {
     fn checked(text: &str) -> Result<Target, String> {
         let mut sources = Sources::new();
         let (file, _) = sources.add("target.toml", text.as_bytes());
-        check(&sources, file, "board".parse().unwrap())
+        check(&sources, &[file], "board".parse().unwrap())
             .map_err(|faults| Faults::new(sources, faults).to_string())
     }
 
@@ -196,6 +250,34 @@ mod tests {
     }
 
     #[test]
+    fn a_target_builds_on_another_key_by_key() {
+        let mut sources = Sources::new();
+        let lower = format!(
+            "{GOOD}packages = [\"kmod\"]\ntraits = {{ soc = \"a\" }}\n[[expect]]\nname = \"disk\"\n\
+             modalias = [\"pci:v1\"]\nroot = true\n"
+        );
+        let upper = "extends = \"other\"\nsummary = \"mine\"\npackages = [\"...\", \"bolt\"]\n\
+            kernel = { modules = { load = [\"snd-hda-intel\"], deny = [\"nouveau\"] } }\n\
+            traits = { gpu = \"b\" }\n[[expect]]\nname = \"disk\"\nmodalias = [\"pci:v2\"]\n\
+            [[expect]]\nname = \"npu\"\ncompatible = [\"acme,npu\"]\nfirmware = []\n";
+        let (lower, _) = sources.add("lower.toml", lower.as_bytes());
+        let (upper, _) = sources.add("upper.toml", upper.as_bytes());
+        assert_eq!(inspect(&sources, upper).unwrap().unwrap().get_ref(), "other");
+        let target = check(&sources, &[upper, lower], "mine".parse().unwrap()).unwrap();
+        assert_eq!((target.summary.as_str(), target.kernel.as_str()), ("mine", "linux-image-amd64"));
+        assert_eq!(target.packages.iter().map(PackageName::as_str).collect::<Vec<_>>(), ["bolt", "kmod"]);
+        assert_eq!(target.modules.load[0].as_str(), "snd_hda_intel");
+        assert_eq!(target.traits.len(), 2);
+        let [disk, npu] = &target.expect[..] else { panic!("{:?}", target.expect) };
+        assert_eq!(
+            (disk.root, &disk.modaliases[..], &disk.firmware),
+            (true, &["pci:v2".to_owned()][..], &None)
+        );
+        assert_eq!((npu.root, npu.modaliases[0].as_str()), (false, "of:NxTxCacme,npu"));
+        assert_eq!(npu.firmware.as_deref(), Some(&[][..]));
+    }
+
+    #[test]
     fn what_a_target_may_not_say() {
         let qemu = "[qemu]\nmachine = \"q35\"\nfirmware = \"ovmf\"\n";
         for (text, message) in [
@@ -203,6 +285,16 @@ mod tests {
             (
                 GOOD.replace("kernel = { package = \"linux-image-amd64\" }\n", ""),
                 "missing key `kernel.package`",
+            ),
+            (format!("{GOOD}[[expect]]\nname = \"disk\"\n"), "`disk` is expected, but not described"),
+            (
+                format!("{GOOD}[[expect]]\nname = \"npu\"\ncompatible = [\"npu\"]\n"),
+                "a compatible is `vendor,device`",
+            ),
+            (
+                format!("{GOOD}[kernel.modules]\nload = [\"dm-crypt\"]\ndeny = [\"dm_crypt\"]\n")
+                    .replace("kernel = { package = \"linux-image-amd64\" }\n", "kernel.package = \"x86\"\n"),
+                "module `dm_crypt` is both loaded and denied",
             ),
             (format!("{GOOD}boot = \"grub\"\n"), "`grub` is no value of `boot`"),
             (format!("{GOOD}command-line = [\"rw\"]\n"), "`rw` is written by the build itself"),

@@ -26,6 +26,9 @@ pub const DEBIAN: &str = "debian";
 /// Name of Debian's archive of security updates in recipes and locks.
 pub const DEBIAN_SECURITY: &str = "debian-security";
 
+/// Name of Debian's backports in locks: suites of the main archive, of which a target takes what it names.
+pub const DEBIAN_BACKPORTS: &str = "debian-backports";
+
 /// A configuration or source list is a few lines; more is not one.
 const CONFIG_CAP: u64 = 1 << 20;
 
@@ -110,7 +113,7 @@ struct ConfigMirror {
 }
 
 impl Mirrors {
-    /// Debian's two archives; the second is beside the first if it is not given.
+    /// Debian's archives; that of security updates is beside the main one if it is not given.
     ///
     /// # Errors
     /// `BadUrl` if a text is not an http, https or file URL.
@@ -120,7 +123,8 @@ impl Mirrors {
             Some(text) => base_url(text)?,
             None => beside(&main),
         };
-        Ok(Self(BTreeMap::from([(DEBIAN.into(), main), (DEBIAN_SECURITY.into(), security)])))
+        let archives = [(DEBIAN_BACKPORTS, main.clone()), (DEBIAN, main), (DEBIAN_SECURITY, security)];
+        Ok(Self(archives.map(|(name, url)| (name.to_owned(), url)).into()))
     }
 
     /// Looks in all places, in order. `apt` is apt's directory of configuration, `/etc/apt`.

@@ -95,7 +95,14 @@ pub fn command_line(recipe: &Recipe, target: &Target, root: Option<&RootHash>, r
     }];
     words.extend(WORDS.iter().map(|(word, _)| (*word).to_owned()));
     words.extend(words::promised(recipe, target.arch).into_iter().map(str::to_owned));
+    let deny = recipe.kernel.modules.over(&target.modules).deny;
+    if !deny.is_empty() {
+        // So that the initrd does not load them either, nor anybody by name.
+        let names: Vec<&str> = deny.iter().map(|module| module.as_str()).collect();
+        words.push(format!("module_blacklist={}", names.join(",")));
+    }
     // The last console is the one that systemd writes to.
+    words.extend(target.screen.then(|| "console=tty0".to_owned()));
     words.extend(target.console.iter().map(|console| format!("console={}", console.as_str())));
     let added = target.command_line.iter().chain(&recipe.kernel.command_line);
     words.extend(added.map(|word| word.as_str().to_owned()));

@@ -13,6 +13,7 @@ use toml::Spanned;
 use crate::document::checker::{Checker, Text};
 use crate::document::fault::Fault;
 use crate::document::source::Span;
+use crate::modules;
 use crate::name::{Name, SuiteName};
 use crate::recipe::doc::{
     ArchiveDoc, DebianDoc, KernelDoc, KeyDoc, OutputDoc, PayloadDoc, RecipeDoc, RootDoc, SourceDoc, StateDoc,
@@ -120,7 +121,7 @@ fn archives(docs: &[ArchiveDoc], checker: &mut Checker) -> Vec<Archive> {
             continue;
         };
         let Some(name) = checker.parse::<Name>(text) else { continue };
-        if matches!(name.as_str(), "debian" | "debian-security") {
+        if matches!(name.as_str(), "debian" | "debian-security" | "debian-backports") {
             checker.fault_at(text, format!("`{name}` is Debian's own archive"));
         }
         let archive = archive(name.clone(), doc, checker);
@@ -280,7 +281,8 @@ fn kernel(doc: Option<&KernelDoc>, checker: &mut Checker) -> Kernel {
         "kernel.iommu",
         [Iommu::Lazy, Iommu::Strict, Iommu::Passthrough].map(|iommu| (iommu.name(), iommu)),
     );
-    Kernel { command_line: command_line(words, checker), iommu }
+    let modules = modules::check(doc.and_then(|doc| doc.modules.as_ref()), checker);
+    Kernel { command_line: command_line(words, checker), iommu, modules }
 }
 
 fn output(doc: &OutputDoc, checker: &mut Checker) -> Output {

@@ -8,6 +8,7 @@ use serde::Deserialize;
 use toml::Spanned;
 
 use crate::document::checker::Text;
+use crate::modules::ModulesDoc;
 
 /// A recipe for goni-compose.
 #[derive(Debug, Default, Deserialize, JsonSchema)]
@@ -217,6 +218,8 @@ pub struct KernelDoc {
     /// How an IOMMU fences the memory that devices reach. Default: lazy.
     #[schemars(with = "Option<String>", extend("enum" = ["lazy", "strict", "passthrough"]))]
     pub iommu: Option<Text>,
+    /// Modules that are loaded, denied, and their options; over what the target says.
+    pub modules: Option<ModulesDoc>,
 }
 
 /// What the network reaches.

@@ -18,7 +18,7 @@ pub(super) const REST: &str = "...";
 const WHOLE: [&str; 2] = ["source", "key"];
 
 /// Lays `upper` over `lower`; for the recipe that extends none, `lower` is empty.
-pub(super) fn merge<'s>(lower: DeTable<'s>, upper: DeTable<'s>, faults: &mut Vec<Fault>) -> DeTable<'s> {
+pub(crate) fn merge<'s>(lower: DeTable<'s>, upper: DeTable<'s>, faults: &mut Vec<Fault>) -> DeTable<'s> {
     let mut merged = lower;
     for own in ["schema", "extends"] {
         merged.remove(own);

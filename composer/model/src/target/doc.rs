@@ -1,15 +1,21 @@
 //! A target as typed.
 
+use std::collections::BTreeMap;
+
 use schemars::JsonSchema;
 use serde::Deserialize;
 
 use crate::document::checker::Text;
+use crate::modules::ModulesDoc;
 
 /// A board or machine for goni-compose: `firmware/<target>/target.toml`.
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 #[schemars(title = "goni-compose target")]
 pub struct TargetDoc {
+    /// Another target that this one is like, by the name of its folder. What this file says wins, key by key.
+    #[schemars(with = "Option<String>")]
+    pub extends: Option<Text>,
     /// What it is, in one line.
     #[schemars(with = "Option<String>")]
     pub summary: Option<Text>,
@@ -21,12 +27,27 @@ pub struct TargetDoc {
     /// Packages that the board needs besides the kernel.
     #[schemars(with = "Option<Vec<String>>")]
     pub packages: Option<Vec<Text>>,
+    /// Packages that come from Debian's backports where those are newer; `*` stands for any characters.
+    #[schemars(with = "Option<Vec<String>>")]
+    pub backports: Option<Vec<Text>>,
+    /// Firmware of the board's devices.
+    pub firmware: Option<FirmwareDoc>,
+    /// Device trees of the kernel that the board may need.
+    #[schemars(with = "Option<Vec<String>>")]
+    pub device_trees: Option<Vec<Text>>,
+    /// Hardware that the board is expected to have: verify proves that an image has what it takes.
+    pub expect: Option<Vec<ExpectDoc>>,
+    /// Facts about the board, by name: { gpu = "gfx1151" }.
+    #[schemars(with = "Option<BTreeMap<String, String>>")]
+    pub traits: Option<BTreeMap<Text, Text>>,
     /// How it boots. Default: systemd-boot.
     #[schemars(with = "Option<String>", extend("enum" = ["systemd-boot"]))]
     pub boot: Option<Text>,
     /// The serial console, as in `console=`: "ttyS0,115200". Without it, the kernel chooses.
     #[schemars(with = "Option<String>")]
     pub console: Option<Text>,
+    /// Whether the kernel speaks to the screen, too, where there is a serial console. Default: false.
+    pub screen: Option<bool>,
     /// Words for the kernel's command line, one an entry.
     #[schemars(with = "Option<Vec<String>>")]
     pub command_line: Option<Vec<Text>>,
@@ -43,6 +64,38 @@ pub struct KernelDoc {
     /// The package that brings it.
     #[schemars(with = "Option<String>")]
     pub package: Option<Text>,
+    /// Modules that are loaded, denied, and their options.
+    pub modules: Option<ModulesDoc>,
+}
+
+/// Firmware of a board's devices.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct FirmwareDoc {
+    /// Packages that bring it; most are in the component non-free-firmware, which the recipe must allow.
+    #[schemars(with = "Option<Vec<String>>")]
+    pub packages: Option<Vec<Text>>,
+}
+
+/// A device that a board is expected to have.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct ExpectDoc {
+    /// What errors call it; tables of extended targets merge by it.
+    #[schemars(with = "Option<String>")]
+    pub name: Option<Text>,
+    /// What the device's file `modalias` in /sys says; each must find a driver.
+    #[schemars(with = "Option<Vec<String>>")]
+    pub modalias: Option<Vec<Text>>,
+    /// Its `compatible` in the device tree; each must find a driver.
+    #[schemars(with = "Option<Vec<String>>")]
+    pub compatible: Option<Vec<Text>>,
+    /// Of the firmware that its driver names, the files that this board needs; `*` stands for any characters.
+    /// Default: all of it.
+    #[schemars(with = "Option<Vec<String>>")]
+    pub firmware: Option<Vec<Text>>,
+    /// Whether the root is reached through it: its driver must be in the initrd. Default: false.
+    pub root: Option<bool>,
 }
 
 /// What goes into the initrd.

@@ -23,7 +23,9 @@ const OWN: [&str; 9] = [
 ];
 
 /// Beginnings of words, and the key of a recipe that says the same.
-const KEYS: [(&str, &str); 10] = [
+const KEYS: [(&str, &str); 12] = [
+    ("module_blacklist=", "kernel.modules.deny"),
+    ("modprobe.blacklist=", "kernel.modules.deny"),
     ("iommu=", "kernel.iommu"),
     ("iommu.strict", "kernel.iommu"),
     ("iommu.passthrough", "kernel.iommu"),
