@@ -33,7 +33,7 @@ use crate::progress::{Progress, Unit};
 use crate::project::Project;
 use crate::resolve;
 use crate::stages::image::{self, Parts, Variant, Written};
-use crate::stages::{boot, overlay, settings, state};
+use crate::stages::{board, boot, overlay, settings, state};
 use crate::verify::{self, Expectations};
 use crate::workshop::Workshop;
 
@@ -153,6 +153,7 @@ pub fn build(
     let payloads = inputs.payloads(&mut contents);
     overlay::lay(&mut root, &contents, &inputs.overlays, &payloads, date)?;
     settings::lay(&mut root, &project.recipe, &inputs.overlays, date)?;
+    board::lay(&mut root, &contents, &project.recipe, &project.target, date)?;
     let uuid = |role| image::partition_uuid(&project.recipe, &project.target, role);
     state::write_tables(&mut root, &plan.layout, &project.recipe.state, uuid, date)?;
     let state = state::set_apart(&mut root, &project.recipe.state.persist, date)?;
@@ -335,6 +336,7 @@ fn read_back(
         command_line: written.command_line.clone(),
         kernel_release: written.kernel.clone(),
         persist: parts.recipe.state.persist.iter().map(ToString::to_string).collect(),
+        target: parts.target.name.to_string(),
     });
     if findings.passed() {
         return Ok(());

@@ -1,5 +1,6 @@
 //! The stages of a build, one module each.
 
+pub mod board;
 pub mod boot;
 pub mod configure;
 pub mod fetch;

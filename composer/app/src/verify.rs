@@ -10,6 +10,7 @@
 //! and the few files that checks ask for: the hash tree vouches for every other byte.
 
 mod accounts;
+mod board;
 mod boot_units;
 mod esp;
 mod evidence;
@@ -66,6 +67,7 @@ const fn check(name: &'static str, inspect: fn(&Evidence<'_>) -> Verdict) -> Che
 /// Every check, sorted by name.
 const CHECKS: &[Check] = &[
     check("accounts", accounts::inspect),
+    check("board", board::inspect),
     check("boot-units", boot_units::inspect),
     check("esp", esp::inspect),
     check("identity", identity::inspect),

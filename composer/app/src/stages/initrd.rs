@@ -22,7 +22,7 @@ use goni_model::time::Timestamp;
 use crate::failure::{Class, Classify};
 use crate::stages::state::StateDevice;
 
-pub(crate) use modules::kernel_release;
+pub(crate) use modules::{closure, kernel_release, module_names};
 
 /// Files taken as they are; libraries follow from them.
 const PROGRAMS: [&str; 17] = [

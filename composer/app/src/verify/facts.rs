@@ -10,6 +10,7 @@ use goni_model::size::{ByteCount, SectorSize};
 use serde::{Serialize, Serializer};
 use uuid::Uuid;
 
+use super::board;
 use super::esp::IMAGES;
 use super::evidence::{Evidence, NodeKind};
 use super::mounts;
@@ -53,6 +54,8 @@ pub struct Facts {
     pub packages: u64,
     /// Directories that are kept because a recipe says so.
     pub persist: Vec<String>,
+    /// The board it is for.
+    pub target: Option<String>,
 }
 
 /// What a kernel image says of a way to boot it.
@@ -107,6 +110,8 @@ pub struct Expectations {
     pub kernel_release: String,
     /// Directories that are kept because the recipe says so, sorted.
     pub persist: Vec<String>,
+    /// The board it is for.
+    pub target: String,
 }
 
 impl Facts {
@@ -153,6 +158,7 @@ impl Facts {
                 .and_then(|root| packages::packages(root).ok())
                 .map_or(0, |packages| to_u64(packages.len())),
             persist: root.and_then(|root| mounts::wished(root).ok()).unwrap_or_default(),
+            target: root.and_then(|root| board::board(root).ok()?).map(|board| board.target),
         }
     }
 
@@ -175,6 +181,7 @@ impl Facts {
             ("the kernel image is", &expected.kernel_image, &self.kernel_image),
             ("the command line is", &expected.command_line, &self.command_line),
             ("the kernel's release is", &expected.kernel_release, &self.kernel_release),
+            ("the target is", &expected.target, &self.target),
         ] {
             equal(what, meant.clone(), shown(found.clone()))?;
         }

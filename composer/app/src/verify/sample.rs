@@ -10,17 +10,19 @@ use goni_disk::gpt::{self, Attributes, Partition, Table};
 use goni_disk::tree::{Content, FileTree, Inode, Kind, Metadata, NoContent, Owner, TreePath};
 use goni_disk::uki::{self, Label, NewProfile, NewSection};
 use goni_disk::verity::{self, RootHash};
-use goni_disk::{erofs, ext4, fat};
+use goni_disk::{cpio, erofs, ext4, fat};
 use goni_model::arch::Arch;
 use goni_model::layout::{Layout, Role, derived_uuid};
 use goni_model::name::ImagePath;
 use goni_model::number::{to_u64, to_usize};
 use goni_model::recipe;
 use goni_model::size::{ByteCount, SectorSize};
+use goni_model::target::expect::{Board, Expected};
 use goni_model::time::Timestamp;
 use uuid::Uuid;
 
 use crate::host::disk_file::DiskFile;
+use crate::stages::board::BOARD;
 use crate::stages::state;
 
 const DATE: Timestamp = Timestamp::from_seconds(1_780_000_000);
@@ -212,11 +214,21 @@ pub(super) fn profiled_image(
     release: &str,
     profiles: &[(&str, &[(&'static str, &str)])],
 ) -> Vec<u8> {
+    carrying_image(command_line, release, &initrd(&["disk", "bus"]), profiles)
+}
+
+/// The same with an initrd of its own.
+pub(super) fn carrying_image(
+    command_line: &str,
+    release: &str,
+    initrd: &[u8],
+    profiles: &[(&str, &[(&'static str, &str)])],
+) -> Vec<u8> {
     let sections = vec![
         NewSection::bytes(".osrel", b"ID=debian\n"),
         NewSection::bytes(".cmdline", command_line.as_bytes()),
         NewSection::bytes(".uname", release.as_bytes()),
-        NewSection::bytes(".initrd", b"an initrd"),
+        NewSection::bytes(".initrd", initrd),
         NewSection::bytes(".linux", b"a kernel"),
     ];
     let profiles = profiles.iter().map(|(id, own)| NewProfile {
@@ -226,6 +238,67 @@ pub(super) fn profiled_image(
     let mut image = Vec::new();
     uki::write(&stub(), sections, profiles.collect(), &mut image).unwrap();
     image
+}
+
+/// An initrd with these modules.
+pub(super) fn initrd(modules: &[&str]) -> Vec<u8> {
+    let mut tree = FileTree::new(metadata(0o755, 0, 0), owner());
+    for name in modules {
+        add(&mut tree, &module_file(name), 0o644, b"a module");
+    }
+    let mut packed = zstd::Encoder::new(Vec::new(), 1).unwrap();
+    cpio::write(&tree, &NoContent, &mut packed).unwrap();
+    packed.finish().unwrap()
+}
+
+/// Where a module is.
+pub(super) fn module_file(name: &str) -> String {
+    format!("usr/lib/modules/{RELEASE}/kernel/{name}.ko.xz")
+}
+
+/// The least that `modinfo` reads: an ELF file with a section `.modinfo`, packed. Offsets are ELF's: the
+/// header's 64 bytes, the texts, the names of sections, then three headers of 64 bytes.
+pub(super) fn module(release: &str, firmware: &[&str]) -> Vec<u8> {
+    let firmware: String = firmware.iter().map(|file| format!("firmware={file}\0")).collect();
+    let texts = format!("license=GPL\0{firmware}vermagic={release} SMP mod_unload \0");
+    let names = b"\0.modinfo\0.shstrtab\0";
+    let mut elf = b"\x7fELF\x02\x01\x01".to_vec();
+    elf.resize(64, 0);
+    elf.extend(texts.bytes().chain(*names));
+    elf.resize(elf.len().next_multiple_of(8), 0);
+    let headers = to_u64(elf.len());
+    elf[16..20].copy_from_slice(&[1, 0, 62, 0]); // e_type, e_machine
+    elf[20] = 1; // e_version
+    elf[40..48].copy_from_slice(&headers.to_le_bytes()); // e_shoff
+    elf[52..64].copy_from_slice(&[64, 0, 0, 0, 0, 0, 64, 0, 3, 0, 2, 0]); // sizes, e_shnum, e_shstrndx
+    let (start, length) = (64, to_u64(texts.len()));
+    let section = |name: u32, kind: u32, offset: u64, size: u64| {
+        let words = [0, 0, offset, size, 0, 1, 0].map(u64::to_le_bytes).concat();
+        [&name.to_le_bytes()[..], &kind.to_le_bytes(), &words].concat()
+    };
+    elf.extend(section(0, 0, 0, 0));
+    elf.extend(section(1, 1, start, length));
+    elf.extend(section(10, 3, start + length, to_u64(names.len())));
+    let mut packed = Vec::new();
+    liblzma::read::XzEncoder::new(&elf[..], 1).read_to_end(&mut packed).unwrap();
+    packed
+}
+
+/// What the sample's board has.
+fn board() -> String {
+    let expected = |name: &str, alias: &str, firmware: Option<&str>, root| Expected {
+        name: name.to_owned(),
+        modaliases: vec![alias.to_owned()],
+        firmware: firmware.map(|pattern| vec![pattern.to_owned()]),
+        root,
+    };
+    let expect = vec![
+        expected("storage", "pci:v00001AF4d00001042bc01sc08i02", None, true),
+        expected("graphics", "pci:v00001002d00001586bc03sc80i00", Some("amdgpu/a*"), false),
+        expected("keyboard", "usb:v046Dp0001", None, false),
+    ];
+    serde_json::to_string(&Board { target: "sample".to_owned(), initrd: vec!["disk".to_owned()], expect })
+        .unwrap()
 }
 
 /// The least that is an EFI program of amd64. Offsets are the PE format's: headers at 64, the optional
@@ -281,12 +354,26 @@ fn root() -> FileTree {
     add(&mut tree, "usr/lib/systemd/system/goni-http.service", 0o644, UNIT.as_bytes());
     let wants = "etc/systemd/system/multi-user.target.wants/goni-http.service";
     link(&mut tree, wants, "/usr/lib/systemd/system/goni-http.service");
-    add(&mut tree, &format!("usr/lib/modules/{RELEASE}/modules.dep"), 0o644, b"");
+    for (name, text) in MODULES {
+        add(&mut tree, &format!("usr/lib/modules/{RELEASE}/{name}"), 0o644, text.as_bytes());
+    }
+    add(&mut tree, &module_file("disk"), 0o644, &module(RELEASE, &[]));
+    add(&mut tree, &module_file("bus"), 0o644, &module(RELEASE, &[]));
+    add(&mut tree, &module_file("gpu"), 0o644, &module(RELEASE, &["amdgpu/a.bin", "amdgpu/other.bin"]));
+    add(&mut tree, "usr/lib/firmware/amdgpu/a.bin.xz", 0o644, b"firmware");
+    add(&mut tree, BOARD, 0o644, board().as_bytes());
     add(&mut tree, &format!("boot/vmlinuz-{RELEASE}"), 0o644, &noise());
     add(&mut tree, "var/lib/dpkg/status", 0o644, STATUS.as_bytes());
     tree
 }
 
+/// What depmod and the kernel's own build list.
+const MODULES: [(&str, &str); 4] = [
+    ("modules.dep", "kernel/disk.ko.xz: kernel/bus.ko.xz\nkernel/bus.ko.xz:\nkernel/gpu.ko.xz:\n"),
+    ("modules.alias", "# Aliases\nalias pci:v*d*bc01sc08i02* disk\nalias pci:v00001002d*bc03* gpu\n"),
+    ("modules.builtin", "kernel/hid.ko\n"),
+    ("modules.builtin.modinfo", "hid.alias=usb:v*p*\0hid.license=GPL\0"),
+];
 const PASSWD: &str = "root:x:0:0:root:/root:/usr/sbin/nologin\n\
     nobody:*:65534:65534:nobody:/nonexistent:/usr/sbin/nologin\n\
     goni:x:700:700:goni service:/var/lib/goni:/usr/sbin/nologin\n";

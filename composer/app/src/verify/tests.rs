@@ -13,12 +13,13 @@ use uuid::Uuid;
 
 use super::evidence::Evidence;
 use super::sample::{
-    Breakage, IMAGE, RELEASE, SORTED_LAST, Sample, add, build, byte, chmod, directory, edit, flip,
-    kernel_image, link, metadata, own, partition_uuid, path, place_of_noise, profiled_image, put, stub, tail,
-    write_at,
+    Breakage, IMAGE, RELEASE, SORTED_LAST, Sample, add, build, byte, carrying_image, chmod, directory, edit,
+    flip, initrd, kernel_image, link, metadata, module, module_file, own, partition_uuid, path,
+    place_of_noise, profiled_image, put, stub, tail, write_at,
 };
 use super::{CHECKS, Expectations, Findings, VerifyError, inspect};
 use crate::progress::Silent;
+use crate::stages::board::BOARD;
 
 const BUILDER: &str = "buildhost";
 
@@ -118,6 +119,24 @@ const BREAKAGES: &[(&str, Breakage, &str, &str)] = &[
         root.remove(&path(&format!("usr/lib/modules/{RELEASE}"))).unwrap();
         add(root, "usr/lib/modules/6.1.0/modules.dep", 0o644, b"");
     }), "uki", "/usr/lib/modules/6.1.0"),
+    // The board.
+    ("no driver for a device", Breakage::Root(|root| edit(root, &modules("modules.alias"), "sc08i02", "sc06i01")), "board", "storage: no module of the kernel knows `pci:v00001AF4d00001042bc01sc08i02`"),
+    ("a driver that is built in no more", Breakage::Root(|root| edit(root, &modules("modules.builtin.modinfo"), "usb:v*p*", "usb:x")), "board", "keyboard: no module"),
+    ("a driver without its file", Breakage::Root(|root| { root.remove(&path(&module_file("gpu"))).unwrap(); }), "board", "gpu.ko.xz` is missing"),
+    ("a driver that builds on what is not there", Breakage::Root(|root| { root.remove(&path(&module_file("bus"))).unwrap(); }), "board", "storage: `/usr/lib/modules/6.12.0-test/kernel/bus.ko.xz` is missing"),
+    ("a driver for another kernel", Breakage::Root(|root| add(root, &module_file("gpu"), 0o644, &module("6.11.0", &["amdgpu/a.bin"]))), "board", "gpu.ko.xz` is for kernel `6.11.0`"),
+    ("a driver that is no module", Breakage::Root(|root| add(root, &module_file("gpu"), 0o644, b"x")), "board", ""),
+    ("firmware that is not there", Breakage::Root(|root| { root.remove(&path("usr/lib/firmware/amdgpu/a.bin.xz")).unwrap(); }), "board", "graphics: `gpu` needs firmware `amdgpu/a.bin`, of package firmware-amd-graphics"),
+    ("firmware that is a link to nothing", Breakage::Root(|root| {
+        root.remove(&path("usr/lib/firmware/amdgpu/a.bin.xz")).unwrap();
+        link(root, "usr/lib/firmware/amdgpu/a.bin", "../amdgpu/b.bin");
+    }), "board", "`amdgpu/a.bin`"),
+    ("firmware that no driver names", Breakage::Root(|root| add(root, &module_file("gpu"), 0o644, &module(RELEASE, &[]))), "board", "`gpu` names no firmware `amdgpu/a*`"),
+    ("an initrd without a driver of the root", Breakage::SystemPartition(|esp| carry(esp, &initrd(&["bus"]))), "board", "the initrd lacks `/usr/lib/modules/6.12.0-test/kernel/disk.ko.xz`"),
+    ("an initrd without what a driver builds on", Breakage::SystemPartition(|esp| carry(esp, &initrd(&["disk"]))), "board", "bus.ko.xz`, which `disk` needs"),
+    ("an initrd that is none", Breakage::SystemPartition(|esp| carry(esp, b"an initrd")), "board", ""),
+    ("a module for the initrd that nobody knows", Breakage::Root(|root| edit(root, BOARD, "\"initrd\":[\"disk\"]", "\"initrd\":[\"disc\"]")), "board", "no module `disc`"),
+    ("a board that is none", Breakage::Root(|root| add(root, BOARD, 0o644, b"{}")), "board", "missing field"),
     // The root.
     ("a flipped bit of the root", Breakage::Disk(|disk, layout| flip(disk, layout, Role::Root, place_of_noise(disk, layout))), "verity", "corrupt data: block"),
     ("a flipped bit of the tree", Breakage::Disk(|disk, layout| flip(disk, layout, Role::RootVerity, 4096 + 32)), "verity", "corrupt data: block 1 "),
@@ -214,12 +233,31 @@ fn reset(line: &str) -> ProfileOf {
     ("factory-reset", vec![(".osrel", SORTED_LAST.to_owned()), (".cmdline", line)])
 }
 
-/// Replaces the kernel image by one of other profiles, made from the command line that all share.
-fn profiles(esp: &mut FileTree, make: fn(&str) -> Vec<ProfileOf>) {
+/// Replaces the kernel image by one with another initrd.
+fn carry(esp: &mut FileTree, initrd: &[u8]) {
+    let line = command_line(esp);
+    let reset = format!("{line} goni.factory-reset");
+    let own = [(".osrel", SORTED_LAST), (".cmdline", reset.as_str())];
+    let image = carrying_image(&line, RELEASE, initrd, &[("main", &[]), ("factory-reset", &own)]);
+    add(esp, IMAGE, 0o644, &image);
+}
+
+/// The command line that all profiles share.
+fn command_line(esp: &FileTree) -> String {
     let Kind::File(Content::Inline(bytes)) = &esp.get(&path(IMAGE)).unwrap().kind else { panic!("no file") };
     let mut file = std::io::Cursor::new(bytes);
     let line = uki::inspect(&mut file).unwrap().section(".cmdline").unwrap().read(&mut file).unwrap();
-    let line = String::from_utf8(line).unwrap();
+    String::from_utf8(line).unwrap()
+}
+
+/// Where an index of the kernel's modules is.
+fn modules(name: &str) -> String {
+    format!("usr/lib/modules/{RELEASE}/{name}")
+}
+
+/// Replaces the kernel image by one of other profiles, made from the command line that all share.
+fn profiles(esp: &mut FileTree, make: fn(&str) -> Vec<ProfileOf>) {
+    let line = command_line(esp);
     let made = make(&line);
     let own: Vec<Vec<_>> =
         made.iter().map(|(_, own)| own.iter().map(|(name, text)| (*name, text.as_str())).collect()).collect();
@@ -298,6 +336,7 @@ fn what_was_meant_is_compared_with_what_is_there() {
         ],
         kernel_release: RELEASE.to_owned(),
         persist: vec!["/var/lib/kept".to_owned()],
+        target: "sample".to_owned(),
     };
     let mut other = findings.clone();
     findings.compare(&meant);

@@ -69,6 +69,35 @@ pub(super) fn select(
         .collect()
 }
 
+/// The names of all modules of a kernel: those in files, and those built in.
+///
+/// # Errors
+/// The kernel's lists cannot be read.
+pub(crate) fn module_names(
+    source: &Source<'_>,
+    release: &str,
+) -> Result<(BTreeSet<String>, BTreeSet<String>), InitrdError> {
+    let text = |name: &str| source.read_text(&super::path(&format!("usr/lib/modules/{release}/{name}")));
+    let loadable = text("modules.dep")?;
+    let loadable =
+        loadable.lines().filter_map(|line| line.split_once(':')).map(|(file, _)| module_name(file));
+    let built_in = text("modules.builtin")?.lines().map(module_name).collect();
+    Ok((loadable.collect(), built_in))
+}
+
+/// The names of the modules that an initrd takes for those wanted.
+///
+/// # Errors
+/// As [`select`].
+pub(crate) fn closure(
+    source: &Source<'_>,
+    release: &str,
+    wanted: &[String],
+) -> Result<BTreeSet<String>, InitrdError> {
+    let files = select(source, release, wanted)?;
+    Ok(files.iter().map(|path| module_name(&String::from_utf8_lossy(path.name()))).collect())
+}
+
 /// What modules.dep and modules.softdep say, by module name.
 #[derive(Debug, Default)]
 struct Dependencies {
