@@ -184,8 +184,13 @@ pub(crate) fn prepare(
     let release = initrd::kernel_release(source)?;
     let efi = source.arch.efi();
     let read = |place: String| source.read_path(&initrd::path(&place));
+    // Where a kernel comes as `linux-binary` and `linux-modules`, its image is beside the modules.
+    let image = match read(format!("boot/vmlinuz-{release}")) {
+        Err(InitrdError::Missing { .. }) => read(format!("usr/lib/modules/{release}/vmlinuz")),
+        found => found,
+    };
     Ok(Kernel {
-        image: read(format!("boot/vmlinuz-{release}"))?,
+        image: image?,
         os_release: read("usr/lib/os-release".to_owned())?,
         stub: read(format!("usr/lib/systemd/boot/efi/linux{efi}.efi.stub"))?,
         loader: read(format!("usr/lib/systemd/boot/efi/systemd-boot{efi}.efi"))?,
