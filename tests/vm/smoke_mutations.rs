@@ -6,7 +6,8 @@
 
 #![expect(
     clippy::disallowed_methods,
-    reason = "a test of the program runs the program on a copy of the project"
+    clippy::print_stdout,
+    reason = "a test of the program runs the program on a copy of the project, and shows a table"
 )]
 #![expect(clippy::unwrap_used, reason = "what cannot be had fails the test")]
 
@@ -189,16 +190,17 @@ fn fault(mutation: &Mutation) -> Option<String> {
     let Mutation { check, scenario, name, .. } = mutation;
     let outcome = if objections.is_empty() { "passed" } else { "failed" };
     let seconds = began.elapsed().as_secs();
-    let mut lines = format!("{check:<18} {name:<20} {scenario:<14} {outcome:<7} {seconds:>7}\n");
-    let objections = objections.iter().map(|objection| format!("    {objection}\n"));
-    lines.extend(objections.chain(broken_off.iter().map(|why| format!("    broken off: {why}\n"))));
-    print!("{lines}");
+    let mut lines = format!("{check:<18} {name:<20} {scenario:<14} {outcome:<7} {seconds:>7}");
+    let objections = objections.iter().map(|objection| format!("\n    {objection}"));
+    lines.extend(objections.chain(broken_off.iter().map(|why| format!("\n    broken off: {why}"))));
+    println!("{lines}");
     if outcome == "passed" {
         return Some(format!("`{check}` does not see `{name}`"));
     }
     // Only a machine that is broken for good is red because it does not come up.
     let down = mutation.needs.contains("tpm2") || scenario != "life";
-    (!broken_off.is_empty() && !down).then(|| format!("`{name}` breaks more than `{check}` is about: {lines}"))
+    (!broken_off.is_empty() && !down)
+        .then(|| format!("`{name}` breaks more than `{check}` is about: {lines}"))
 }
 
 #[test]
