@@ -138,6 +138,18 @@ impl Control {
         Ok(())
     }
 
+    /// Has the package depend on something else than it says. What it said stays, as `Original-Depends`,
+    /// a field that dpkg keeps and takes no notice of.
+    pub fn override_depends(&mut self, depends: &str) {
+        let own = self.fields.iter_mut().find(|field| field.name.eq_ignore_ascii_case("Depends"));
+        if let Some(field) = own {
+            "Original-Depends".clone_into(&mut field.name);
+        }
+        if !depends.is_empty() {
+            self.fields.push(Field { name: "Depends".to_owned(), value: depends.to_owned() });
+        }
+    }
+
     /// The fields in the order of the file.
     #[must_use]
     pub fn fields(&self) -> &[Field] {

@@ -114,13 +114,16 @@ fn read(
         members.push(Stored { member, blob });
         Ok(())
     });
-    let control = read.map_err(|interruption| match interruption {
+    let mut control = read.map_err(|interruption| match interruption {
         Interruption::Package(source) => wrong(source),
         Interruption::Store(source) => UnpackError::Store { package: label(), source },
     })?;
     let found = Sha256Digest::finish(watched.hasher);
     if found != locked.sha256 {
         return Err(UnpackError::Digest { package: label(), expected: locked.sha256, found });
+    }
+    if let Some(depends) = &package.depends {
+        control.override_depends(depends);
     }
     Ok(Intake { control, members, bytes })
 }
