@@ -61,7 +61,7 @@ impl Package {
                 content.resize(content.len() + 1024, 0);
             }
             let size = content.len();
-            write!(deb, "{name:<16}{:<12}{:<6}{:<6}{:<8}{size:<10}`\n", 0, 0, 0, 100_644).unwrap();
+            writeln!(deb, "{name:<16}{:<12}{:<6}{:<6}{:<8}{size:<10}`", 0, 0, 0, 100_644).unwrap();
             deb.extend(content);
         }
         deb

@@ -150,6 +150,22 @@ impl Control {
         }
     }
 
+    /// Whether the package ships no list of MD5 sums, so that whoever unpacks it must make one.
+    #[must_use]
+    pub fn lacks_md5sums(&self) -> bool {
+        !self.files.contains_key("md5sums")
+    }
+
+    /// Gives the package the list that it does not ship, as dpkg does while it unpacks: without conffiles.
+    pub fn set_md5sums(&mut self, sums: &[(MemberPath, String)]) {
+        let conffiles = self.conffiles().unwrap_or_default();
+        let mut bytes = Vec::new();
+        for (path, sum) in sums.iter().filter(|(path, _)| !conffiles.contains(path)) {
+            bytes.extend([sum.as_bytes(), b"  ", path.as_bytes(), b"\n"].concat());
+        }
+        self.files.insert("md5sums".to_owned(), ControlFile { mode: 0o644, bytes });
+    }
+
     /// The fields in the order of the file.
     #[must_use]
     pub fn fields(&self) -> &[Field] {
