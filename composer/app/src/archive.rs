@@ -14,11 +14,12 @@ use std::path::PathBuf;
 
 use goni_debian::index::{DecompressError, MAX_INDEX};
 use goni_debian::release::{Freshness, FreshnessError, IndexFile, Release, ReleaseError, ReleaseFile};
-use goni_debian::signature::{self, Fingerprint, Keyring, SignatureError};
+use goni_debian::signature::{self, Fingerprint, Keyring, SignatureError, Verified};
 use goni_model::arch::Arch;
 use goni_model::digest::Sha256Digest;
 use goni_model::lock::LockedSuite;
 use goni_model::number::to_u64;
+use goni_model::recipe::KeyWeakness;
 
 use crate::failure::{Class, Classify};
 use crate::host::fetch::{FetchError, Request, Size};
@@ -53,6 +54,8 @@ pub struct SuiteSnapshot {
     pub release: Release,
     /// Who signed it.
     pub signers: Vec<Fingerprint>,
+    /// What had to be accepted of the key that did.
+    pub waived: Vec<KeyWeakness>,
     /// The InRelease file, as it came.
     pub evidence: Sha256Digest,
     /// The index of packages of each component, in the order asked for.
@@ -125,10 +128,21 @@ impl Classify for ArchiveError {
             Cause::Mirror(error) => error.hint(),
             Cause::Fetch(error) => error.hint(),
             Cause::Store(error) => error.hint(),
+            Cause::Freshness(FreshnessError::TooOld { .. }) if !self.archive.starts_with("debian") => {
+                let archive = &self.archive;
+                Some(format!("say max-age = DAYS in [[archive]] `{archive}`, if its vendor signs seldom"))
+            }
             Cause::Freshness(_) => {
                 Some("set this machine's clock, or try another mirror with --mirror".into())
             }
             Cause::File(error) => error.hint(),
+            Cause::Signature(SignatureError::Weak { archive, weaknesses }) => {
+                let words: Vec<String> = weaknesses.iter().map(|it| format!("\"{}\"", it.name())).collect();
+                let words = words.join(", ");
+                Some(format!(
+                    "say weak-key = {{ accept = [{words}], reason = \"…\" }} in [[archive]] `{archive}`, if you accept that"
+                ))
+            }
             Cause::Signature(_) | Cause::Release(_) | Cause::Decompress(_) => None,
         }
     }
@@ -160,7 +174,7 @@ fn fetch_suite(
         move |source: Cause| ArchiveError { archive, object, source: Box::new(source) }
     };
     let path = format!("{folder}/InRelease");
-    let (release, signers, evidence) = fetch_release(request, &path, sources).map_err(failed(&path))?;
+    let (release, verified, evidence) = fetch_release(request, &folder, sources).map_err(failed(&path))?;
     let index = |component: &String| {
         let file = release.packages_index(component, arch).map_err(|error| failed(&path)(error.into()))?;
         let name = format!("{folder}/{}", file.name);
@@ -177,24 +191,40 @@ fn fetch_suite(
         date: u64::try_from(release.date.seconds).unwrap_or(0),
         sha256: release.digest,
     };
-    Ok(SuiteSnapshot { locked, release, signers, evidence, indexes })
+    let (signers, waived) = (verified.signers().to_vec(), verified.waived().to_vec());
+    Ok(SuiteSnapshot { locked, release, signers, waived, evidence, indexes })
 }
 
+/// The Release file and how it was signed: in one file, or beside it where a vendor has only that.
 fn fetch_release(
     request: &SuiteRequest,
-    path: &str,
+    folder: &str,
     sources: Sources<'_>,
-) -> Result<(Release, Vec<Fingerprint>, Sha256Digest), Cause> {
-    let url = sources.mirrors.url(&request.archive, path)?;
-    let mut bytes = Vec::new();
-    let size = Size::AtMost(to_u64(signature::MAX_SIZE));
-    sources.fetch.fetch(&Request { url, size }, &mut bytes)?;
-    let verified = signature::verify(&bytes, &request.keys, request.freshness.now)?;
+) -> Result<(Release, Verified, Sha256Digest), Cause> {
+    let fetch = |name: &str| -> Result<Vec<u8>, Cause> {
+        let url = sources.mirrors.url(&request.archive, &format!("{folder}/{name}"))?;
+        let mut bytes = Vec::new();
+        let size = Size::AtMost(to_u64(signature::MAX_SIZE));
+        sources.fetch.fetch(&Request { url, size }, &mut bytes)?;
+        Ok(bytes)
+    };
+    let now = request.freshness.now;
+    let (verified, bytes) = match fetch("InRelease") {
+        Err(Cause::Fetch(error)) if error.is_absent() => {
+            let Ok(signature) = fetch("Release.gpg") else { return Err(error.into()) };
+            let bytes = fetch("Release")?;
+            (signature::verify_detached(&bytes, &signature, &request.keys, now)?, bytes)
+        }
+        fetched => {
+            let bytes = fetched?;
+            (signature::verify(&bytes, &request.keys, now)?, bytes)
+        }
+    };
     let release = Release::parse(&verified)?;
     release.require_suite(&request.suite)?;
     release.check_freshness(&request.freshness)?;
     let (evidence, _) = sources.store.insert(&bytes)?;
-    Ok((release, verified.signers().to_vec(), evidence))
+    Ok((release, verified, evidence))
 }
 
 /// The decompressed index: from the store if the signed text names its digest, as Debian's does.

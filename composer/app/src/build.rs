@@ -24,6 +24,7 @@ use goni_model::size::SectorSize;
 use goni_model::time::Timestamp;
 use uuid::Uuid;
 
+use crate::beside;
 use crate::failure::{Class, Classify, Failure};
 use crate::host::contents::{self, Contents};
 use crate::host::disk_file::DiskFile;
@@ -145,8 +146,9 @@ pub fn build(
             "payload `{name}` is a stand-in, not the real program: give --payload {name}=FILE"
         ));
     }
+    beside::confess(project, &lock, progress);
     let date = Timestamp::from_seconds(i64::try_from(lock.source_date).unwrap_or(i64::MAX));
-    let configured = cache::configured(&lock, &plan, &program, workshop, progress)?;
+    let configured = cache::configured(project, &lock, &plan, &program, workshop, progress)?;
     workshop.interrupt().check()?;
     let cache::Configured { tree: mut root, directory, in_use: _in_use } = configured;
     let mut contents = Contents::new(directory);
@@ -386,6 +388,8 @@ fn manifest_of<'a>(
         inputs: listed,
         recipe: recipe.collect(),
         packages: &lock.packages,
+        suites: &lock.suites,
+        archives: &project.recipe.archives,
     }
 }
 

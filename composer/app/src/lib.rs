@@ -4,6 +4,7 @@
 //! [`verify`] reads the finished bytes back; [`smoke`] boots them; [`cli`] alone owns the terminal.
 
 pub mod archive;
+pub mod beside;
 pub mod build;
 pub mod cli;
 pub mod failure;

@@ -2,13 +2,14 @@
 
 use std::collections::BTreeSet;
 
-use goni_debian::release::Freshness;
+use goni_debian::release::{DEFAULT_MAX_AGE, Freshness};
 use goni_debian::signature::{Keyring, KeyringError};
 use goni_model::arch::Arch;
 use goni_model::lock::{Lock, LockRequest, ParseLockError, RequestedArchive};
 use goni_model::time::Timestamp;
 
 use crate::archive::{self, SuiteRequest};
+use crate::beside::{self, Beside};
 use crate::failure::{Class, Classify, Failure};
 use crate::host::clock::Clock;
 use crate::host::files;
@@ -29,16 +30,13 @@ const LARGEST_LOCK: u64 = 64 << 20;
 enum KeysError {
     #[error("reading the keys of Debian")]
     Embedded(#[from] KeyringError),
-    #[error("the recipe's archive `{0}`: only Debian's own are resolved")]
-    Vendor(String),
+    #[error("nobody gave a key of archive `{0}`")]
+    Unknown(String),
 }
 
 impl Classify for KeysError {
     fn class(&self) -> Class {
-        match self {
-            Self::Embedded(_) => Class::Bug,
-            Self::Vendor(_) => Class::Recipe,
-        }
+        Class::Bug
     }
 }
 
@@ -75,12 +73,9 @@ impl Classify for StaleLock {
 /// What a project asks of its archives: the recipe's wishes with those of its target and overlays.
 ///
 /// # Errors
-/// The recipe names an archive of its own: those are not resolved yet, and must not be passed over.
+/// A vendor's archive for another architecture; loose packages that are not there.
 pub fn request(project: &Project) -> Result<LockRequest, Failure> {
     let (recipe, target) = (&project.recipe, &project.target);
-    if let Some(archive) = recipe.archives.first() {
-        return Err(KeysError::Vendor(archive.name.to_string()).into());
-    }
     let overlays = project.overlays.iter().chain(project.stand_ins.values().flatten());
     let overlays = overlays.flat_map(|loaded| &loaded.overlay.packages);
     let packages: BTreeSet<&str> = recipe
@@ -103,8 +98,7 @@ pub fn request(project: &Project) -> Result<LockRequest, Failure> {
                 name: archive.to_owned(),
                 suites: vec![suite.to_owned()],
                 components: components.clone(),
-                allow: Vec::new(),
-                keys: Vec::new(),
+                ..RequestedArchive::default()
             }),
         }
     }
@@ -114,14 +108,16 @@ pub fn request(project: &Project) -> Result<LockRequest, Failure> {
             suites: vec![recipe.debian.suite.backports().to_owned()],
             components: components.clone(),
             allow: target.backports.iter().map(ToString::to_string).collect(),
-            keys: Vec::new(),
+            ..RequestedArchive::default()
         });
     }
+    archives.extend(beside::requested(project)?);
     let mut request = LockRequest {
         packages: packages.into_iter().map(str::to_owned).collect(),
         exclude: names(&recipe.debian.exclude),
         provided: names(&recipe.debian.provided),
         recommends: recipe.debian.recommends,
+        local: beside::local(project)?,
         archives,
     };
     request.sort();
@@ -129,11 +125,11 @@ pub fn request(project: &Project) -> Result<LockRequest, Failure> {
 }
 
 /// The keys that an archive's suites must be signed with.
-fn keys(archive: &str) -> Result<Keyring, KeysError> {
+fn keys(archive: &str, beside: &Beside) -> Result<Keyring, KeysError> {
     match archive {
         "debian" | DEBIAN_BACKPORTS => Ok(Keyring::debian()?),
         "debian-security" => Ok(Keyring::debian_security()?),
-        vendor => Err(KeysError::Vendor(vendor.to_owned())),
+        vendor => beside.keys.get(vendor).cloned().ok_or_else(|| KeysError::Unknown(vendor.to_owned())),
     }
 }
 
@@ -149,12 +145,14 @@ pub fn resolve(
     progress: &dyn Progress,
 ) -> Result<Lock, Failure> {
     let (name, arch) = (project.recipe.name.as_str(), project.target.arch);
-    let mirrors = workshop.mirrors()?;
+    let request = request(project)?;
+    let mirrors = beside::mirrors(project, workshop)?;
     let sources = workshop.sources(&mirrors, progress);
-    resolve_request(name, arch, request(project)?, previous, sources, workshop.clock())
+    let beside = beside::gather(project, workshop)?;
+    resolve_with(name, arch, request, &beside, previous, sources, workshop.clock())
 }
 
-/// Resolves a request of any name; see [`resolve`].
+/// Resolves a request of Debian's archives alone; see [`resolve`].
 ///
 /// # Errors
 /// As there.
@@ -166,10 +164,22 @@ pub fn resolve_request(
     sources: Sources<'_>,
     clock: &dyn Clock,
 ) -> Result<Lock, Failure> {
+    resolve_with(name, arch, request, &Beside::default(), previous, sources, clock)
+}
+
+fn resolve_with(
+    name: &str,
+    arch: Arch,
+    request: LockRequest,
+    beside: &Beside,
+    previous: Option<&Lock>,
+    sources: Sources<'_>,
+    clock: &dyn Clock,
+) -> Result<Lock, Failure> {
     sources.progress.begin(STAGE, None, Unit::Packages);
     let mut suites = Vec::new();
     for archive in &request.archives {
-        let keys = keys(&archive.name)?;
+        let keys = keys(&archive.name, beside)?;
         for suite in &archive.suites {
             let known = previous.and_then(|lock| lock.minimum_date(&archive.name, suite));
             let not_before = known.and_then(|date| i64::try_from(date).ok()).map(Timestamp::from_seconds);
@@ -178,12 +188,23 @@ pub fn resolve_request(
                 suite: suite.clone(),
                 components: archive.components.clone(),
                 keys: keys.clone(),
-                freshness: Freshness { not_before, ..Freshness::at(clock.now()) },
+                freshness: Freshness {
+                    not_before,
+                    max_age: beside.max_ages.get(&archive.name).copied().or(Some(DEFAULT_MAX_AGE)),
+                    ..Freshness::at(clock.now())
+                },
             });
         }
     }
     let snapshots = archive::fetch_suites(&suites, arch, sources)?;
-    let lock = archive::resolve(name, arch, request, &snapshots)?;
+    for snapshot in snapshots.iter().filter(|snapshot| !snapshot.waived.is_empty()) {
+        let words: Vec<&str> = snapshot.waived.iter().map(|weakness| weakness.name()).collect();
+        let archive = &snapshot.locked.archive;
+        sources
+            .progress
+            .warn(&format!("archive `{archive}` is trusted by a weak key ({})", words.join(", ")));
+    }
+    let lock = archive::resolve(name, arch, request, beside, &snapshots)?;
     sources.progress.end(STAGE, &format!("{} packages", lock.packages.len()));
     Ok(lock)
 }

@@ -13,6 +13,7 @@ mod ar;
 mod control;
 mod decode;
 mod error;
+mod md5;
 mod path;
 mod replaces;
 mod tar;
@@ -21,6 +22,7 @@ use std::io::{BufRead, BufReader, Read};
 
 pub use control::{Control, ControlFile, Field, Script};
 pub use error::{ContainerFault, ControlFault, DebError, MemberFault};
+pub use md5::Md5;
 pub use path::{InvalidMemberPath, MemberPath};
 pub use replaces::Replaces;
 pub use tar::{Member, MemberKind, Members};

@@ -6,7 +6,8 @@
 //! not recorded: dpkg records none for a package that is not configured yet, whose postinst does
 //! on `configure` all that its triggers would.
 //!
-//! Left out: `md5sums` for packages that ship none, which dpkg would compute while unpacking.
+//! Left out: `md5sums` for packages that ship none; whoever unpacks makes them, as dpkg does, and
+//! gives them to the [`Control`].
 //! Source: dpkg `lib/dpkg/dbdir.c`, `parse.c`, `triglib.c`, `src/main/unpack.c`, `configure.c`;
 //! deb-triggers(5); `doc/spec/triggers.txt`.
 

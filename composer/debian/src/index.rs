@@ -99,6 +99,13 @@ pub enum IndexError {
 }
 
 impl<'a> Package<'a> {
+    /// The package with other Depends than its archive says.
+    #[must_use]
+    pub(crate) const fn with_depends(mut self, depends: &'a str) -> Self {
+        self.relations[1] = depends;
+        self
+    }
+
     /// What must be configured before this is unpacked.
     ///
     /// # Errors

@@ -1,9 +1,10 @@
 //! OpenPGP signatures of archives: from the bytes of an InRelease file to the text that was signed.
 //!
-//! Only [`verify`] makes a [`Verified`], and only a `Verified` can be parsed as a Release file: what was
-//! not signed is never read. The file must be one cleartext signed message and nothing else; detached
-//! and unsigned forms do not exist here. Source: RFC 9580 §7, and the faults apt had (CVE-2013-1051,
-//! CVE-2016-1252). Whether the text is fresh is a question for [`crate::release`].
+//! Only [`verify`] and [`verify_detached`] make a [`Verified`], and only a `Verified` can be parsed as a
+//! Release file: what was not signed is never read. The file must be one cleartext signed message and
+//! nothing else, or come with a detached signature; an unsigned form does not exist here. Weak keys are
+//! refused unless the keyring accepts just that weakness. Source: RFC 9580 §7, and the faults apt had
+//! (CVE-2013-1051, CVE-2016-1252). Whether the text is fresh is a question for [`crate::release`].
 
 mod framing;
 mod keyring;
@@ -12,13 +13,17 @@ use std::io::Read as _;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use goni_model::digest::Sha256Digest;
+use goni_model::recipe::KeyWeakness;
 use goni_model::time::Timestamp;
 use sequoia_openpgp as openpgp;
 use sequoia_openpgp::Cert;
 use sequoia_openpgp::KeyHandle;
 use sequoia_openpgp::parse::Parse as _;
-use sequoia_openpgp::parse::stream::{MessageLayer, MessageStructure, VerificationHelper, VerifierBuilder};
-use sequoia_openpgp::policy::StandardPolicy;
+use sequoia_openpgp::parse::stream::{
+    DetachedVerifierBuilder, MessageLayer, MessageStructure, VerificationHelper, VerifierBuilder,
+};
+use sequoia_openpgp::policy::{AsymmetricAlgorithm, HashAlgoSecurity, StandardPolicy};
+use sequoia_openpgp::types::HashAlgorithm;
 
 pub use framing::FramingFault;
 pub use keyring::{Fingerprint, FingerprintError, Keyring, KeyringError};
@@ -31,6 +36,7 @@ pub const MAX_SIZE: usize = 16 << 20;
 pub struct Verified {
     text: Vec<u8>,
     signers: Vec<Fingerprint>,
+    waived: Vec<KeyWeakness>,
 }
 
 /// Why an InRelease is not to be believed.
@@ -58,6 +64,14 @@ pub enum SignatureError {
         /// What was found instead, one entry a signature.
         found: Vec<String>,
     },
+    /// The signature is good but for what is known to be weak, and was not accepted.
+    #[error("the key of archive `{archive}` is weak: {}", weaknesses.iter().map(|it| it.meaning()).collect::<Vec<_>>().join("; "))]
+    Weak {
+        /// The archive.
+        archive: String,
+        /// What would have to be accepted besides.
+        weaknesses: Vec<KeyWeakness>,
+    },
     /// The OpenPGP reader refuses the message.
     #[error("the signed message is damaged: {0}")]
     Damaged(String),
@@ -79,6 +93,12 @@ impl Verified {
         &self.signers
     }
 
+    /// What had to be accepted of its key; nothing for a sound one.
+    #[must_use]
+    pub fn waived(&self) -> &[KeyWeakness] {
+        &self.waived
+    }
+
     /// Digest of the signed text: what a lock remembers of a Release file.
     #[must_use]
     pub fn digest(&self) -> Sha256Digest {
@@ -96,33 +116,94 @@ pub fn verify(inrelease: &[u8], keys: &Keyring, now: Timestamp) -> Result<Verifi
     }
     let framed =
         framing::signed_text(inrelease).map_err(|(line, fault)| SignatureError::Framing { line, fault })?;
-    let now = UNIX_EPOCH + Duration::from_secs(u64::try_from(now.seconds).unwrap_or(0));
-    let policy = StandardPolicy::at(now);
-    let damaged = |error: openpgp::anyhow::Error| SignatureError::Damaged(error.to_string());
-    let helper = Judge { keys, policy: &policy, now, good: Vec::new(), bad: Vec::new() };
-    let mut verifier =
-        match VerifierBuilder::from_bytes(inrelease).map_err(damaged)?.with_policy(&policy, now, helper) {
-            Ok(verifier) => verifier,
-            Err(error) => return Err(untrusted_or_damaged(error, keys)),
+    waiving(keys, |waived| {
+        let (policy, now) = policy(now, waived);
+        let mut verifier = VerifierBuilder::from_bytes(inrelease)
+            .map_err(damaged)?
+            .with_policy(&policy, now, Judge::new(keys, &policy, now))
+            .map_err(|error| untrusted_or_damaged(error, keys))?;
+        let mut text = Vec::with_capacity(framed.len());
+        verifier.read_to_end(&mut text).map_err(|error| SignatureError::Damaged(error.to_string()))?;
+        if !verifier.message_processed() || verifier.processing_csf_message() != Some(true) {
+            return Err(SignatureError::Damaged("it is not a cleartext signed message".to_owned()));
+        }
+        // The line end before the signature belongs to the frame, so the two may differ by that one.
+        if text != framed && framed.strip_suffix(b"\n") != Some(text.as_slice()) {
+            return Err(SignatureError::TextDiffers);
+        }
+        Ok(Verified { text, signers: verifier.into_helper().signers(keys)?, waived: waived.to_vec() })
+    })
+}
+
+/// Verifies a Release file with its `Release.gpg`: the form of archives without an InRelease.
+///
+/// # Errors
+/// As [`verify`].
+pub fn verify_detached(
+    release: &[u8],
+    signature: &[u8],
+    keys: &Keyring,
+    now: Timestamp,
+) -> Result<Verified, SignatureError> {
+    if let Some(size) = [release.len(), signature.len()].into_iter().find(|size| *size > MAX_SIZE) {
+        return Err(SignatureError::TooLarge { size });
+    }
+    waiving(keys, |waived| {
+        let (policy, now) = policy(now, waived);
+        let mut verifier = DetachedVerifierBuilder::from_bytes(signature)
+            .map_err(damaged)?
+            .with_policy(&policy, now, Judge::new(keys, &policy, now))
+            .map_err(|error| untrusted_or_damaged(error, keys))?;
+        verifier.verify_bytes(release).map_err(|error| untrusted_or_damaged(error, keys))?;
+        let signers = verifier.into_helper().signers(keys)?;
+        Ok(Verified { text: release.to_vec(), signers, waived: waived.to_vec() })
+    })
+}
+
+/// Verifies strictly, and where that fails looks whether a weakness of the key is the only reason.
+fn waiving(
+    keys: &Keyring,
+    verify: impl Fn(&[KeyWeakness]) -> Result<Verified, SignatureError>,
+) -> Result<Verified, SignatureError> {
+    use KeyWeakness::{Sha1, Short};
+    let refused = match verify(&[]) {
+        Err(error @ SignatureError::Untrusted { .. }) => error,
+        strict => return strict,
+    };
+    for waived in [&[Sha1][..], &[Short], &[Sha1, Short]] {
+        let Ok(verified) = verify(waived) else { continue };
+        let weaknesses: Vec<KeyWeakness> =
+            waived.iter().copied().filter(|weakness| !keys.accepts(*weakness)).collect();
+        return match weaknesses.is_empty() {
+            true => Ok(verified),
+            false => Err(SignatureError::Weak { archive: keys.archive().to_owned(), weaknesses }),
         };
-    let mut text = Vec::with_capacity(framed.len());
-    if let Err(error) = verifier.read_to_end(&mut text) {
-        return Err(SignatureError::Damaged(error.to_string()));
     }
-    if !verifier.message_processed() || verifier.processing_csf_message() != Some(true) {
-        return Err(SignatureError::Damaged("it is not a cleartext signed message".to_owned()));
+    Err(refused)
+}
+
+/// The policy of a time but for what is waived. SHA-1 is only ever accepted where the vendor alone
+/// chose what is signed, in the signatures of a key upon itself; never for the text of a Release file.
+fn policy(now: Timestamp, waived: &[KeyWeakness]) -> (StandardPolicy<'static>, SystemTime) {
+    let now = UNIX_EPOCH + Duration::from_secs(u64::try_from(now.seconds).unwrap_or(0));
+    let mut policy = StandardPolicy::at(now);
+    for weakness in waived {
+        match weakness {
+            KeyWeakness::Sha1 => {
+                policy.accept_hash_property(HashAlgorithm::SHA1, HashAlgoSecurity::SecondPreImageResistance);
+            }
+            KeyWeakness::Short => {
+                policy.accept_asymmetric_algo(AsymmetricAlgorithm::RSA1024);
+                policy.accept_asymmetric_algo(AsymmetricAlgorithm::DSA1024);
+            }
+        }
     }
-    let Judge { mut good, bad, .. } = verifier.into_helper();
-    if good.is_empty() {
-        return Err(SignatureError::Untrusted { archive: keys.archive().to_owned(), found: bad });
-    }
-    // The line end before the signature belongs to the frame, so the two may differ by that one.
-    if text != framed && framed.strip_suffix(b"\n") != Some(text.as_slice()) {
-        return Err(SignatureError::TextDiffers);
-    }
-    good.sort();
-    good.dedup();
-    Ok(Verified { text, signers: good })
+    (policy, now)
+}
+
+#[expect(clippy::needless_pass_by_value, reason = "the form that map_err wants")]
+fn damaged(error: openpgp::anyhow::Error) -> SignatureError {
+    SignatureError::Damaged(error.to_string())
 }
 
 /// Judges the signatures of a message by the keys of one archive.
@@ -143,6 +224,23 @@ fn untrusted_or_damaged(error: openpgp::anyhow::Error, keys: &Keyring) -> Signat
     match error.downcast::<NoGoodSignature>() {
         Ok(NoGoodSignature(found)) => SignatureError::Untrusted { archive: keys.archive().to_owned(), found },
         Err(error) => SignatureError::Damaged(error.to_string()),
+    }
+}
+
+impl<'a> Judge<'a> {
+    const fn new(keys: &'a Keyring, policy: &'a StandardPolicy<'a>, now: SystemTime) -> Self {
+        Self { keys, policy, now, good: Vec::new(), bad: Vec::new() }
+    }
+
+    /// The keys of the good signatures: one at least.
+    fn signers(self, keys: &Keyring) -> Result<Vec<Fingerprint>, SignatureError> {
+        let Self { mut good, bad, .. } = self;
+        if good.is_empty() {
+            return Err(SignatureError::Untrusted { archive: keys.archive().to_owned(), found: bad });
+        }
+        good.sort();
+        good.dedup();
+        Ok(good)
     }
 }
 

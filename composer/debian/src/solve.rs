@@ -1,7 +1,7 @@
 //! Resolution: from wished packages to one set of versions.
 //!
 //! One architecture and `all`. The Essential set always comes in. Of alternatives the first that works
-//! is taken, of versions the newest of the archive with the highest priority. The answer of the solver is
+//! is taken, of versions the newest, unless a vendor's was said to replace it. The answer of the solver is
 //! checked again, clause by clause, by code that knows nothing of the solver. Equal input gives equal output.
 //! Source: Debian Policy §7.
 
@@ -20,7 +20,7 @@ use resolvo::{Problem, Solver, UnsolvableOrCancelled};
 use crate::relation::{AnyOf, Relation, RelationError};
 
 pub use explain::{Step, nearest};
-pub use universe::{Candidate, Source, Universe, UniverseError};
+pub use universe::{Candidate, Source, Universe, UniverseError, Vendor, glob};
 
 /// What is wished for.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -92,6 +92,14 @@ pub enum SolveError {
         suites: String,
         /// The nearest name there is.
         nearest: Option<String>,
+    },
+    /// Only a vendor knows the name, and may not bring it.
+    #[error("package `{name}` is in archive `{archive}` alone, whose `allow` does not list it")]
+    NotAllowed {
+        /// The name.
+        name: String,
+        /// The vendor's archive.
+        archive: String,
     },
     /// The name is there, not in such a version.
     #[error("no version of `{wish}`: there is {}", versions.join(", "))]
@@ -257,6 +265,9 @@ fn roots<'a>(universe: &Universe<'a>, request: &'a Request) -> Result<Vec<Root<'
 }
 
 fn unknown(universe: &Universe<'_>, name: &str) -> SolveError {
+    if let Some(archive) = universe.hidden(name) {
+        return SolveError::NotAllowed { name: name.to_owned(), archive: archive.to_owned() };
+    }
     SolveError::Unknown {
         name: name.to_owned(),
         suites: universe.suites(),

@@ -9,6 +9,8 @@
 mod check;
 mod text;
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
 
 use crate::arch::Arch;
@@ -16,6 +18,9 @@ use crate::digest::Sha256Digest;
 
 pub use check::{LockError, archive_path_fault, package_name_fault};
 pub use text::ParseLockError;
+
+/// What stands for an archive where a package is a file of the project.
+pub const LOCAL: &str = "local";
 
 /// Number of the text form this program reads and writes.
 pub const SCHEMA: u32 = 1;
@@ -49,12 +54,15 @@ pub struct LockRequest {
     pub provided: Vec<String>,
     /// Whether recommended packages come in.
     pub recommends: bool,
+    /// Loose packages of the project: path and SHA-256 of each.
+    #[serde(default)]
+    pub local: Vec<String>,
     /// The archives asked, by name.
     pub archives: Vec<RequestedArchive>,
 }
 
 /// One archive of a request.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct RequestedArchive {
     /// Name of the archive: `debian`, `debian-security`, a vendor's.
@@ -67,6 +75,15 @@ pub struct RequestedArchive {
     pub allow: Vec<String>,
     /// Fingerprints of the keys trusted for it, in uppercase hexadecimal; none: those the program holds.
     pub keys: Vec<String>,
+    /// Packages it may provide although others have them too.
+    #[serde(default)]
+    pub replace: Vec<String>,
+    /// What is accepted of its keys although it is weak: `sha1`, `1024-bit`.
+    #[serde(default)]
+    pub weak: Vec<String>,
+    /// By package, the Depends that count instead of its own.
+    #[serde(default)]
+    pub depends: BTreeMap<String, String>,
 }
 
 /// One signed Release file of a lock.
@@ -118,6 +135,20 @@ impl Lock {
         Ok(self)
     }
 
+    /// The packages whose dependencies are overridden, each with what it depends on instead.
+    #[must_use]
+    pub fn overrides(&self) -> BTreeMap<&str, &str> {
+        let of = |package: &LockedPackage| {
+            self.request
+                .archives
+                .iter()
+                .find(|archive| archive.name == package.archive)?
+                .depends
+                .get(&package.name)
+        };
+        self.packages.iter().filter_map(|it| Some((it.name.as_str(), of(it)?.as_str()))).collect()
+    }
+
     /// The date below which a Release file of this suite is a rollback.
     #[must_use]
     pub fn minimum_date(&self, archive: &str, suite: &str) -> Option<u64> {
@@ -141,6 +172,7 @@ impl Lock {
         compare("exclude".to_owned(), text::list(&was.exclude), text::list(&now.exclude));
         compare("provided".to_owned(), text::list(&was.provided), text::list(&now.provided));
         compare("recommends".to_owned(), was.recommends.to_string(), now.recommends.to_string());
+        compare("local".to_owned(), text::list(&was.local), text::list(&now.local));
         let names = |request: &LockRequest| -> Vec<String> {
             request.archives.iter().map(|archive| archive.name.clone()).collect()
         };
@@ -152,9 +184,13 @@ impl Lock {
                 ("components", &old.components, &new.components),
                 ("allow", &old.allow, &new.allow),
                 ("keys", &old.keys, &new.keys),
+                ("replace", &old.replace, &new.replace),
+                ("weak", &old.weak, &new.weak),
             ] {
                 compare(format!("archive.{}.{key}", old.name), text::list(was), text::list(now));
             }
+            let (was, now) = (text::table(&old.depends), text::table(&new.depends));
+            compare(format!("archive.{}.override", old.name), was, now);
         }
         stale
     }
@@ -170,11 +206,14 @@ impl LockRequest {
         canonical(&mut self.packages);
         canonical(&mut self.exclude);
         canonical(&mut self.provided);
+        canonical(&mut self.local);
         for archive in &mut self.archives {
             canonical(&mut archive.suites);
             canonical(&mut archive.components);
             canonical(&mut archive.allow);
             canonical(&mut archive.keys);
+            canonical(&mut archive.replace);
+            canonical(&mut archive.weak);
         }
         canonical(&mut self.archives);
     }

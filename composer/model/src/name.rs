@@ -6,6 +6,8 @@ use std::str::FromStr;
 
 use serde::{Serialize, Serializer};
 
+use crate::lock::archive_path_fault;
+
 /// Why text is no name of its kind.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("`{}` is not {kind}: {rule}", text.escape_debug())]
@@ -199,6 +201,29 @@ name! {
 }
 
 name! {
+    /// Where an archive is: an [`Url`], or `file:` with a folder, absolute or from the project's root.
+    ArchiveUri, "the address of an archive",
+    "write an http or https URL, or file: with a folder of the project or an absolute one, without `..`",
+    |text| match text.strip_prefix("file:") {
+        Some(folder) => {
+            let folder = folder.strip_prefix("//").filter(|rest| rest.starts_with('/')).unwrap_or(folder);
+            folder.strip_prefix('/').unwrap_or(folder).parse::<ProjectPath>().is_ok()
+        }
+        None => text.parse::<Url>().is_ok() && !text.contains('?'),
+    }
+}
+
+name! {
+    /// A relative path inside the project to .deb files; `*` in a file name stands for any characters.
+    DebPattern, "a place of .deb files",
+    "write a relative path that ends in `.deb`, with `*` in the file name alone",
+    |text| {
+        let (folder, name) = text.rsplit_once('/').unwrap_or(("", text));
+        name.ends_with(".deb") && !folder.contains('*') && archive_path_fault(&text.replace('*', "x")).is_none()
+    }
+}
+
+name! {
     /// The fingerprint of an OpenPGP certificate: 40 (v4) or 64 (v6) uppercase hexadecimal digits.
     Fingerprint, "a fingerprint", "write 40 or 64 uppercase hexadecimal digits without spaces",
     |text| matches!(text.len(), 40 | 64)
@@ -353,6 +378,34 @@ mod tests {
             assert!(text.parse::<Url>().is_err(), "{text}");
         }
         assert!("https://example.org/a?b=c".parse::<Url>().is_ok());
+    }
+
+    #[test]
+    fn archives_are_on_the_network_or_in_a_folder() {
+        for text in [
+            "file:",
+            "file:///",
+            "file:../x",
+            "file:///a/../b",
+            "file://host/x",
+            "ftp://h/x",
+            "https://h/x?y",
+        ] {
+            assert!(text.parse::<ArchiveUri>().is_err(), "{text}");
+        }
+        for text in
+            ["https://e.org/som", "http://e.org/x", "file:///srv/apt", "file:/srv/apt", "file:vendor/apt"]
+        {
+            assert!(text.parse::<ArchiveUri>().is_ok(), "{text}");
+        }
+    }
+
+    #[test]
+    fn loose_packages_are_debs_of_the_project() {
+        for text in ["*.rpm", "/x/*.deb", "../*.deb", "de*/x.deb", "a b.deb", ""] {
+            assert!(text.parse::<DebPattern>().is_err(), "{text}");
+        }
+        assert!("debs/*.deb".parse::<DebPattern>().is_ok());
     }
 
     #[test]

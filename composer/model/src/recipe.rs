@@ -19,6 +19,7 @@ use serde::Serialize;
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
+use crate::arch::Arch;
 use crate::digest::Sha256Digest;
 use crate::document::checker::{Checker, Text};
 use crate::document::fault::{Fault, Place};
@@ -26,8 +27,8 @@ use crate::document::source::{FileId, Sources, Span};
 use crate::document::{self, shape};
 use crate::modules::Modules;
 use crate::name::{
-    Fingerprint, ImagePath, KernelWord, Name, PackageName, PackagePattern, ProjectPath, SuiteName, Url,
-    Version,
+    ArchiveUri, DebPattern, Fingerprint, ImagePath, KernelWord, Name, PackageName, PackagePattern,
+    ProjectPath, SuiteName, Url, Version,
 };
 use crate::port::Port;
 use crate::recipe::doc::RecipeDoc;
@@ -161,6 +162,8 @@ pub struct Debian {
     pub provided: Vec<PackageName>,
     /// Whether Recommends count as Depends.
     pub recommends: bool,
+    /// Loose packages of the project, all of which come in; sorted.
+    pub local: Vec<DebPattern>,
 }
 
 /// A release of Debian.
@@ -201,15 +204,74 @@ pub struct Archive {
     /// What errors and the lock call it.
     pub name: Name,
     /// Where it is.
-    pub uri: Url,
+    pub uri: ArchiveUri,
     /// The suite below `dists/`.
     pub suite: SuiteName,
     /// Components, in order.
     pub components: Vec<SuiteName>,
     /// The key that must have signed it.
     pub key: ArchiveKey,
+    /// The architecture it is for; `None`: whatever its Release file lists.
+    pub architecture: Option<Arch>,
     /// The packages it may provide, and no other.
     pub allow: Vec<PackagePattern>,
+    /// Packages that it may provide although Debian has them too, sorted.
+    pub replace: Vec<PackageName>,
+    /// How many days ago it may have been signed at most; `None`: as long as Debian's.
+    pub max_age: Option<u16>,
+    /// What is accepted of its key although it is weak.
+    pub weak_key: Option<WeakKey>,
+    /// Dependencies that are not those its packages name, by package.
+    pub overrides: BTreeMap<PackageName, Override>,
+}
+
+/// A waiver for a weak key.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct WeakKey {
+    /// What is accepted, sorted.
+    pub accept: Vec<KeyWeakness>,
+    /// Why.
+    pub reason: String,
+}
+
+/// What is weak about a key.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+pub enum KeyWeakness {
+    /// It vouches for its own parts with SHA-1, which has collided since 2017.
+    #[serde(rename = "sha1")]
+    Sha1,
+    /// It is an RSA or DSA key of fewer than 2048 bits.
+    #[serde(rename = "1024-bit")]
+    Short,
+}
+
+impl KeyWeakness {
+    /// Its word in recipes and locks.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Sha1 => "sha1",
+            Self::Short => "1024-bit",
+        }
+    }
+
+    /// What it means, for messages.
+    #[must_use]
+    pub const fn meaning(self) -> &'static str {
+        match self {
+            Self::Sha1 => "it vouches for itself by SHA-1",
+            Self::Short => "it has fewer than 2048 bits",
+        }
+    }
+}
+
+/// Dependencies in the place of those a package names.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Override {
+    /// Its Depends, one relation an entry.
+    pub depends: Vec<String>,
+    /// Why.
+    pub reason: String,
 }
 
 /// The key of a vendor's archive.

@@ -3,12 +3,13 @@
 use std::collections::BTreeMap;
 
 use goni_debian::index::{Index, IndexError, MAX_INDEX};
-use goni_debian::solve::{Request, SolveError, Source, Universe, UniverseError, solve};
+use goni_debian::solve::{Request, SolveError, Source, Universe, UniverseError, Vendor, solve};
 use goni_model::arch::Arch;
-use goni_model::lock::{Lock, LockError, LockRequest, RequestedArchive};
+use goni_model::lock::{LOCAL, Lock, LockError, LockRequest, RequestedArchive};
 use rayon::prelude::*;
 
 use super::SuiteSnapshot;
+use crate::beside::Beside;
 use crate::failure::{Class, Classify};
 use crate::host::files::{self, FileError};
 
@@ -42,7 +43,12 @@ impl Classify for ResolveError {
     fn class(&self) -> Class {
         match self {
             Self::File(error) => error.class(),
-            Self::Index { .. } | Self::Universe(_) | Self::Lock(_) => Class::Trust,
+            Self::Universe(error) => match **error {
+                UniverseError::Shadows { .. } => Class::Resolution,
+                UniverseError::NothingToOverride { .. } | UniverseError::Override { .. } => Class::Recipe,
+                UniverseError::Contradiction { .. } | UniverseError::Provides { .. } => Class::Trust,
+            },
+            Self::Index { .. } | Self::Lock(_) => Class::Trust,
             Self::Solve(SolveError::Unsound(_)) => Class::Bug,
             Self::Solve(_) => Class::Resolution,
         }
@@ -51,12 +57,22 @@ impl Classify for ResolveError {
     fn hint(&self) -> Option<String> {
         match self {
             Self::File(error) => error.hint(),
+            Self::Universe(error) => match &**error {
+                UniverseError::Shadows { archive, .. } => Some(format!(
+                    "leave it out of `allow` of [[archive]] `{archive}`, or name it in its `replace` as well"
+                )),
+                _ => None,
+            },
+            Self::Solve(SolveError::NotAllowed { archive, name }) => {
+                Some(format!("add \"{name}\" to `allow` of [[archive]] `{archive}`, if it may bring it"))
+            }
             _ => None,
         }
     }
 }
 
-/// Resolves a request with the packages of its suites. All archives count alike: the newest wins.
+/// Resolves a request with the packages of its suites, and those beside. The newest wins; a vendor
+/// brings what its archive was allowed.
 ///
 /// # Errors
 /// [`ResolveError`], with a readable reason where no set of packages answers.
@@ -64,6 +80,7 @@ pub fn resolve(
     recipe: &str,
     arch: Arch,
     request: LockRequest,
+    beside: &Beside,
     suites: &[SuiteSnapshot],
 ) -> Result<Lock, ResolveError> {
     let files: Vec<(&SuiteSnapshot, Vec<u8>)> = suites
@@ -80,18 +97,35 @@ pub fn resolve(
         .collect::<Result<_, _>>()?;
     let archives: BTreeMap<&str, &RequestedArchive> =
         request.archives.iter().map(|archive| (archive.name.as_str(), archive)).collect();
+    let local = Index::parse(beside.local.as_bytes(), arch)
+        .map_err(|source| ResolveError::Index { suite: LOCAL.to_owned(), source })?;
+    let vendor = |name: &str| {
+        let archive = archives.get(name).filter(|_| beside.keys.contains_key(name))?;
+        Some(Vendor { replace: &archive.replace, depends: &archive.depends })
+    };
+    let allow = |name: &str| {
+        let allow = archives.get(name).map(|archive| archive.allow.as_slice())?;
+        (!allow.is_empty() || beside.keys.contains_key(name)).then_some(allow)
+    };
     let sources: Vec<Source<'_, '_>> = std::iter::zip(&files, &indexes)
         .map(|((suite, _), index)| Source {
             archive: &suite.locked.archive,
             suite: &suite.locked.suite,
             index,
-            priority: 0,
-            allow: archives.get(suite.locked.archive.as_str()).map_or(&[], |archive| &archive.allow),
+            allow: allow(&suite.locked.archive),
+            vendor: vendor(&suite.locked.archive),
         })
+        .chain((!beside.local.is_empty()).then_some(Source {
+            archive: LOCAL,
+            suite: LOCAL,
+            index: &local,
+            allow: None,
+            vendor: None,
+        }))
         .collect();
     let universe = Universe::new(arch, &sources).map_err(|error| ResolveError::Universe(Box::new(error)))?;
     let wished = Request {
-        packages: request.packages.clone(),
+        packages: request.packages.iter().chain(&beside.wishes).cloned().collect(),
         exclude: request.exclude.clone(),
         provided: request.provided.clone(),
         recommends: request.recommends,

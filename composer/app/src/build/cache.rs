@@ -4,10 +4,11 @@
 use std::path::Path;
 
 use goni_disk::tree::FileTree;
-use goni_model::lock::Lock;
+use goni_model::lock::{Lock, LockedPackage};
 use goni_model::plan::{Plan, StageId, StageKind};
 use goni_model::time::Timestamp;
 
+use crate::beside;
 use crate::build::snapshot;
 use crate::failure::{Class, Classify, Failure};
 use crate::host::files::lock::Lock as FileLock;
@@ -15,6 +16,7 @@ use crate::host::files::{self, FileError};
 use crate::host::scratch::Scratch;
 use crate::host::walk::Directory;
 use crate::progress::Progress;
+use crate::project::Project;
 use crate::stages::configure::configure;
 use crate::stages::fetch::fetch_packages;
 use crate::stages::unpack::{DebFile, unpack};
@@ -44,6 +46,7 @@ pub(super) struct Configured {
 /// # Errors
 /// What fetching, unpacking or configuring says.
 pub(super) fn configured(
+    project: &Project,
     lock: &Lock,
     plan: &Plan,
     program: &str,
@@ -75,7 +78,7 @@ pub(super) fn configured(
         }
     }
     let scratch = Scratch::create(&trees, &kind)?;
-    let tree = make(lock, scratch.path(), workshop, progress)?;
+    let tree = make(project, lock, scratch.path(), workshop, progress)?;
     files::rename(scratch.path(), &kept)?;
     drop(scratch.keep());
     Ok(Configured { tree, directory: open(&kept)?, in_use })
@@ -96,16 +99,21 @@ fn read(kept: &Path) -> Result<Option<(FileTree, Directory)>, Failure> {
 }
 
 fn make(
+    project: &Project,
     lock: &Lock,
     scratch: &Path,
     workshop: &Workshop,
     progress: &dyn Progress,
 ) -> Result<FileTree, Failure> {
-    let mirrors = workshop.mirrors()?;
+    let mirrors = beside::mirrors(project, workshop)?;
     let packages = fetch_packages(&lock.packages, workshop.sources(&mirrors, progress))?;
     workshop.interrupt().check()?;
-    let packages: Vec<DebFile> =
-        packages.into_iter().map(|(locked, path)| DebFile { locked, path }).collect();
+    let overrides = lock.overrides();
+    let deb = |(locked, path): (LockedPackage, _)| {
+        let depends = overrides.get(locked.name.as_str()).map(|depends| (*depends).to_owned());
+        DebFile { locked, path, depends }
+    };
+    let packages: Vec<DebFile> = packages.into_iter().map(deb).collect();
     let root = scratch.join("root");
     let unpacked = unpack(&packages, &scratch.join("blobs"), &root, progress)?;
     workshop.interrupt().check()?;

@@ -4,8 +4,9 @@ use std::collections::BTreeMap;
 
 use goni_model::digest::Sha256Digest;
 use goni_model::layout::Role;
-use goni_model::lock::LockedPackage;
+use goni_model::lock::{LockedPackage, LockedSuite};
 use goni_model::plan::StageId;
+use goni_model::recipe::Archive;
 use serde::{Deserialize, Serialize};
 
 use crate::build::plan::Input;
@@ -44,6 +45,10 @@ pub struct Manifest<'a> {
     pub recipe: BTreeMap<String, Effective>,
     /// The packages.
     pub packages: &'a [LockedPackage],
+    /// The signed suites they come from.
+    pub suites: &'a [LockedSuite],
+    /// Vendors' archives: their keys, what they may bring, what was waived and overridden, and why.
+    pub archives: &'a [Archive],
 }
 
 /// A file of the output.

@@ -9,6 +9,7 @@ use goni_model::plan::{Plan, PlannedStage, StageId, StageKind};
 use goni_model::size::SectorSize;
 use serde::Serialize;
 
+use crate::beside;
 use crate::failure::{Class, Classify};
 use crate::project::Project;
 use crate::stages::image;
@@ -67,6 +68,7 @@ pub fn plan(project: &Project, lock: &Lock, inputs: &[Input], code: &str) -> Res
     let payloads: Vec<&str> =
         inputs.iter().filter(|input| input.kind == "payload").map(|input| input.name.as_str()).collect();
     let packages = serde_json::to_string(&lock.packages)?;
+    let overrides = beside::overrides(lock).map(|digest| digest.to_string()).unwrap_or_default();
     let inputs = serde_json::to_string(inputs)?;
     let disk = serde_json::to_string(&(
         &recipe.name,
@@ -82,7 +84,7 @@ pub fn plan(project: &Project, lock: &Lock, inputs: &[Input], code: &str) -> Res
     let mut stages: Vec<PlannedStage> = Vec::new();
     for (kind, parameters, note) in [
         (StageKind::Fetch, packages.as_str(), format!("{} packages", lock.packages.len())),
-        (StageKind::Unpack, "", String::new()),
+        (StageKind::Unpack, &overrides, String::new()),
         (StageKind::Configure, "", String::new()),
         (StageKind::Overlay, &inputs, [overlays, payloads].concat().join(", ")),
         (StageKind::Image, &disk, format!("{} of {}", recipe.name, target.name)),

@@ -39,6 +39,8 @@ pub struct DebFile {
     pub locked: LockedPackage,
     /// Where its bytes are.
     pub path: PathBuf,
+    /// What it depends on, if that is not what it says.
+    pub depends: Option<String>,
 }
 
 /// What was unpacked.

@@ -138,6 +138,34 @@ impl Control {
         Ok(())
     }
 
+    /// Has the package depend on something else than it says. What it said stays, as `Original-Depends`,
+    /// a field that dpkg keeps and takes no notice of.
+    pub fn override_depends(&mut self, depends: &str) {
+        let own = self.fields.iter_mut().find(|field| field.name.eq_ignore_ascii_case("Depends"));
+        if let Some(field) = own {
+            "Original-Depends".clone_into(&mut field.name);
+        }
+        if !depends.is_empty() {
+            self.fields.push(Field { name: "Depends".to_owned(), value: depends.to_owned() });
+        }
+    }
+
+    /// Whether the package ships no list of MD5 sums, so that whoever unpacks it must make one.
+    #[must_use]
+    pub fn lacks_md5sums(&self) -> bool {
+        !self.files.contains_key("md5sums")
+    }
+
+    /// Gives the package the list that it does not ship, as dpkg does while it unpacks: without conffiles.
+    pub fn set_md5sums(&mut self, sums: &[(MemberPath, String)]) {
+        let conffiles = self.conffiles().unwrap_or_default();
+        let mut bytes = Vec::new();
+        for (path, sum) in sums.iter().filter(|(path, _)| !conffiles.contains(path)) {
+            bytes.extend([sum.as_bytes(), b"  ", path.as_bytes(), b"\n"].concat());
+        }
+        self.files.insert("md5sums".to_owned(), ControlFile { mode: 0o644, bytes });
+    }
+
     /// The fields in the order of the file.
     #[must_use]
     pub fn fields(&self) -> &[Field] {

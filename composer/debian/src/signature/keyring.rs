@@ -3,6 +3,7 @@
 use std::fmt;
 use std::str::FromStr;
 
+use goni_model::recipe::KeyWeakness;
 use sequoia_openpgp as openpgp;
 use sequoia_openpgp::Cert;
 use sequoia_openpgp::cert::CertParser;
@@ -53,6 +54,7 @@ pub struct Keyring {
     archive: String,
     certs: Vec<Cert>,
     trusted: Vec<Fingerprint>,
+    accepted: Vec<KeyWeakness>,
 }
 
 /// Why there is no keyring.
@@ -114,7 +116,12 @@ impl Keyring {
     }
 
     fn embedded(archive: &str, files: &[(&[u8], &str)]) -> Result<Self, KeyringError> {
-        let mut all = Self { archive: archive.to_owned(), certs: Vec::new(), trusted: Vec::new() };
+        let mut all = Self {
+            archive: archive.to_owned(),
+            certs: Vec::new(),
+            trusted: Vec::new(),
+            accepted: Vec::new(),
+        };
         for (bytes, fingerprint) in files {
             let fingerprint = Fingerprint((*fingerprint).to_owned());
             let one = Self::parse(archive, bytes, &[fingerprint])?;
@@ -151,7 +158,14 @@ impl Keyring {
         }
         let certs =
             named.into_iter().filter(|(name, _)| trusted.contains(name)).map(|(_, cert)| cert).collect();
-        Ok(Self { archive: archive.to_owned(), certs, trusted: trusted.to_vec() })
+        Ok(Self { archive: archive.to_owned(), certs, trusted: trusted.to_vec(), accepted: Vec::new() })
+    }
+
+    /// The same keys, of which these weaknesses are accepted.
+    #[must_use]
+    pub fn accepting(mut self, weaknesses: &[KeyWeakness]) -> Self {
+        self.accepted = weaknesses.to_vec();
+        self
     }
 
     /// The archive these keys are for.
@@ -168,6 +182,10 @@ impl Keyring {
 
     pub(super) fn certs(&self) -> &[Cert] {
         &self.certs
+    }
+
+    pub(super) fn accepts(&self, weakness: KeyWeakness) -> bool {
+        self.accepted.contains(&weakness)
     }
 
     pub(super) fn trusts(&self, primary: &Fingerprint) -> bool {

@@ -1,8 +1,13 @@
 use std::io::Write as _;
 
+use openpgp::Packet;
 use openpgp::cert::CertBuilder;
+use openpgp::packet::key::{self, Key4};
+use openpgp::packet::signature::SignatureBuilder;
+use openpgp::packet::{Key, UserID};
 use openpgp::serialize::SerializeInto as _;
-use openpgp::serialize::stream::{Message, Signer};
+use openpgp::serialize::stream::{Armorer, Message, Signer};
+use openpgp::types::{Curve, KeyFlags, SignatureType};
 
 use super::*;
 
@@ -113,6 +118,89 @@ fn anything_but_one_whole_message_is_refused() {
     }
 }
 
+/// A key of one packet that signs, bound to its name by a hash of choice.
+fn plain_key(key: Key4<key::SecretParts, key::PrimaryRole>, hash: HashAlgorithm) -> Cert {
+    let made = UNIX_EPOCH + Duration::from_secs(1_780_000_000);
+    let mut key: Key<key::SecretParts, key::PrimaryRole> = key.into();
+    key.set_creation_time(made).unwrap();
+    let mut signer = key.clone().into_keypair().unwrap();
+    let name = UserID::from("vendor");
+    let binding = SignatureBuilder::new(SignatureType::PositiveCertification)
+        .set_hash_algo(hash)
+        .set_signature_creation_time(made)
+        .unwrap()
+        .set_key_flags(KeyFlags::empty().set_signing().set_certification())
+        .unwrap()
+        .sign_userid_binding(&mut signer, None, &name)
+        .unwrap();
+    Cert::from_packets([Packet::from(key), name.into(), binding.into()].into_iter()).unwrap()
+}
+
+/// Signs with the primary key, whatever a policy thinks of it.
+fn sign_plainly(cert: &Cert) -> String {
+    let secret = cert.primary_key().key().clone().parts_into_secret().unwrap();
+    let made = UNIX_EPOCH + Duration::from_secs(u64::try_from(MADE).unwrap());
+    let mut out = Vec::new();
+    let signer = Signer::new(Message::new(&mut out), secret.into_keypair().unwrap()).unwrap();
+    let mut message =
+        signer.cleartext().hash_algo(HashAlgorithm::SHA256).unwrap().creation_time(made).build().unwrap();
+    message.write_all(TEXT.as_bytes()).unwrap();
+    message.finalize().unwrap();
+    String::from_utf8(out).unwrap()
+}
+
+#[test]
+fn a_weak_key_is_refused_by_name_unless_just_that_is_accepted() {
+    let sha1 = plain_key(Key4::generate_ecc(true, Curve::Ed25519).unwrap(), HashAlgorithm::SHA1);
+    let short = plain_key(Key4::generate_rsa(1024).unwrap(), HashAlgorithm::SHA256);
+    for (cert, weakness, other, said) in [
+        (&sha1, KeyWeakness::Sha1, KeyWeakness::Short, "it vouches for itself by SHA-1"),
+        (&short, KeyWeakness::Short, KeyWeakness::Sha1, "it has fewer than 2048 bits"),
+    ] {
+        let (keys, signed) = (keyring(cert), sign_plainly(cert));
+        for keys in [keys.clone(), keys.clone().accepting(&[other])] {
+            let error = verify(signed.as_bytes(), &keys, now()).unwrap_err();
+            assert_eq!(error.to_string(), format!("the key of archive `test` is weak: {said}"));
+        }
+        let verified = verify(signed.as_bytes(), &keys.clone().accepting(&[weakness]), now()).unwrap();
+        assert_eq!(verified.waived(), [weakness]);
+        // A waiver is none for a text that was changed.
+        let changed = signed.replace("Origin: Test", "Origin: Evil");
+        let error = verify(changed.as_bytes(), &keys.accepting(&[weakness]), now()).unwrap_err();
+        assert!(matches!(error, SignatureError::Untrusted { .. }), "{error}");
+    }
+    let sound = key();
+    let keys = keyring(&sound).accepting(&[KeyWeakness::Sha1, KeyWeakness::Short]);
+    assert_eq!(verify(sign(&sound, TEXT).as_bytes(), &keys, now()).unwrap().waived(), []);
+}
+
+#[test]
+fn a_detached_signature_is_as_good_and_of_one_text_alone() {
+    let cert = key();
+    let policy = StandardPolicy::new();
+    let made = UNIX_EPOCH + Duration::from_secs(u64::try_from(MADE).unwrap());
+    let secret = cert.keys().with_policy(&policy, made).for_signing().secret().next().unwrap();
+    let pair = secret.key().clone().into_keypair().unwrap();
+    let mut out = Vec::new();
+    let armored = Armorer::new(Message::new(&mut out)).kind(openpgp::armor::Kind::Signature).build().unwrap();
+    let mut message = Signer::new(armored, pair).unwrap().detached().creation_time(made).build().unwrap();
+    message.write_all(TEXT.as_bytes()).unwrap();
+    message.finalize().unwrap();
+    let verified = verify_detached(TEXT.as_bytes(), &out, &keyring(&cert), now()).unwrap();
+    assert_eq!((verified.text(), verified.signers().len()), (TEXT.as_bytes(), 1));
+    let changed = TEXT.replace("Test", "Evil");
+    for (text, signature, keys) in [
+        (changed.as_bytes(), &out[..], keyring(&cert)),
+        (TEXT.as_bytes(), &out[..], keyring(&key())),
+        (TEXT.as_bytes(), b"", keyring(&cert)),
+        (TEXT.as_bytes(), &out[..out.len() / 2], keyring(&cert)),
+    ] {
+        let error = verify_detached(text, signature, &keys, now()).unwrap_err();
+        let refused = matches!(error, SignatureError::Untrusted { .. } | SignatureError::Damaged(_));
+        assert!(refused, "{error}");
+    }
+}
+
 #[test]
 fn the_embedded_keys_are_those_named() {
     let names = |keys: Keyring| keys.fingerprints().iter().map(ToString::to_string).collect::<Vec<_>>();
@@ -135,6 +223,6 @@ fn a_keyring_needs_the_fingerprints_it_trusts() {
 impl Verified {
     /// Text taken as signed, for tests of what reads it.
     pub(crate) fn for_test(text: &str) -> Self {
-        Self { text: text.as_bytes().to_vec(), signers: Vec::new() }
+        Self { text: text.as_bytes().to_vec(), signers: Vec::new(), waived: Vec::new() }
     }
 }

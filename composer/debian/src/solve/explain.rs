@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use super::provider::World;
 use super::{Root, SolveError};
+use crate::relation::parse_alternatives;
 
 /// One step of a chain of reasons.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -96,7 +97,7 @@ fn follow(
             let mut path: Vec<Step> = path.clone();
             path.push(Step { package: title(id), needs: needs.clone() });
             if answers.is_empty() {
-                return SolveError::Missing { chain: path, missing: "no package answers that".to_owned() };
+                return SolveError::Missing { chain: path, missing: unanswered(world, needs) };
             }
             for answer in answers {
                 if seen.insert(*answer) {
@@ -106,6 +107,19 @@ fn follow(
         }
     }
     SolveError::Unsound(format!("`{}` cannot be had, and no reason was found", title(wish)))
+}
+
+/// Why nothing answers a need: nobody has it, or a vendor who may not bring it.
+fn unanswered(world: &World<'_>, needs: &str) -> String {
+    let any_of = parse_alternatives(needs).unwrap_or_default();
+    let relations = any_of.iter().flat_map(|any_of| &any_of.0);
+    let hidden = relations.map(|one| one.name).find_map(|name| Some((name, world.universe.hidden(name)?)));
+    match hidden {
+        Some((name, archive)) => {
+            format!("archive `{archive}` has `{name}`, and its `allow` does not list it")
+        }
+        None => "no package answers that".to_owned(),
+    }
 }
 
 /// The name that differs least from a misspelt one, if any is near: up to a third of its letters.

@@ -19,7 +19,7 @@ fn answer(suites: &[(&str, String)], request: &Request) -> Result<Vec<String>, S
     let sources: Vec<Source<'_, '_>> = indexes
         .iter()
         .zip(suites)
-        .map(|(index, (suite, _))| Source { archive: "debian", suite, index, priority: 0, allow: &[] })
+        .map(|(index, (suite, _))| Source { archive: "debian", suite, index, allow: None, vendor: None })
         .collect();
     let universe = Universe::new(Arch::Amd64, &sources).map_err(|e| e.to_string())?;
     let chosen = solve(&universe, request).map_err(|e| e.to_string())?;
@@ -167,4 +167,111 @@ fn what_is_excluded_stays_out() {
     request.exclude.push("app".to_owned());
     let error = answer(&[("s", stanzas.concat())], &request).unwrap_err();
     assert_eq!(error, "package `app` is excluded, but it is asked for too");
+}
+
+/// As [`from`], with a vendor's archive `v` beside that may bring `allow` and put it in Debian's place.
+fn beside(
+    debian: &str,
+    vendors: &str,
+    allow: &[&str],
+    replace: &[&str],
+    depends: &[(&str, &str)],
+    wish_for: &[&str],
+) -> Result<Vec<String>, String> {
+    let owned = |list: &[&str]| list.iter().map(|&one| one.to_owned()).collect::<Vec<String>>();
+    let (allow, replace) = (owned(allow), owned(replace));
+    let depends = depends.iter().map(|(name, text)| ((*name).to_owned(), (*text).to_owned())).collect();
+    let parse = |text| Index::parse(text, Arch::Amd64).unwrap();
+    let (ours, theirs) = (parse(debian.as_bytes()), parse(vendors.as_bytes()));
+    let vendor = Vendor { replace: &replace, depends: &depends };
+    let universe = Universe::new(
+        Arch::Amd64,
+        &[
+            Source { archive: "debian", suite: "trixie", index: &ours, allow: None, vendor: None },
+            Source { archive: "v", suite: "r39", index: &theirs, allow: Some(&allow), vendor: Some(vendor) },
+        ],
+    )
+    .map_err(|error| error.to_string())?;
+    let chosen = solve(&universe, &wish(wish_for)).map_err(|error| error.to_string())?;
+    Ok(chosen
+        .iter()
+        .map(|c| format!("{}={}: {}", c.package.name, c.package.version, c.package.archive))
+        .collect())
+}
+
+#[test]
+fn of_a_suite_that_may_bring_little_the_newest_of_that_wins() {
+    let debian = [package("linux", "6", ""), package("bash", "5", "")].concat();
+    let backports = [package("linux", "7", ""), package("bash", "6", "")].concat();
+    let parse = |text| Index::parse(text, Arch::Amd64).unwrap();
+    let (ours, theirs) = (parse(debian.as_bytes()), parse(backports.as_bytes()));
+    let allow = ["lin*".to_owned()];
+    let sources = [
+        Source { archive: "debian", suite: "trixie", index: &ours, allow: None, vendor: None },
+        Source { archive: "debian-backports", suite: "b", index: &theirs, allow: Some(&allow), vendor: None },
+    ];
+    let universe = Universe::new(Arch::Amd64, &sources).unwrap();
+    let chosen = solve(&universe, &wish(&["bash", "linux"])).unwrap();
+    let chosen: Vec<String> =
+        chosen.iter().map(|c| format!("{}={}", c.package.name, c.package.version)).collect();
+    assert_eq!(chosen, ["bash=5", "linux=7"]);
+}
+
+#[test]
+fn a_vendor_brings_what_it_may_and_the_rest_is_invisible() {
+    let debian = package("libc6", "2", "");
+    let vendors = [
+        package("v-core", "1", "Depends: libc6, v-more"),
+        package("v-more", "1", "Essential: yes"),
+        package("v-essential", "1", "Essential: yes"),
+        package("libopencv", "9", ""),
+    ]
+    .concat();
+    assert_eq!(
+        beside(&debian, &vendors, &["v-*"], &[], &[], &["v-core"]),
+        Ok(vec!["libc6=2: debian".to_owned(), "v-core=1: v".to_owned(), "v-more=1: v".to_owned()])
+    );
+    assert_eq!(
+        beside(&debian, &vendors, &["v-*"], &[], &[], &["libopencv"]),
+        Err("package `libopencv` is in archive `v` alone, whose `allow` does not list it".to_owned())
+    );
+    assert_eq!(
+        beside(&debian, &vendors, &["v-core"], &[], &[], &["v-core"]),
+        Err("`v-core=1` needs `v-more`: archive `v` has `v-more`, and its `allow` does not list it"
+            .to_owned())
+    );
+}
+
+#[test]
+fn a_vendor_shadows_nothing_unless_it_is_said_by_name() {
+    let debian = package("driver", "2", "");
+    let vendors = package("driver", "1", "");
+    assert_eq!(
+        beside(&debian, &vendors, &["*"], &[], &[], &["driver"]),
+        Err("archive `v` has `driver=1`, which `trixie` has too, as 2".to_owned())
+    );
+    // What is not allowed shadows nothing.
+    assert_eq!(
+        beside(&debian, &vendors, &["v-*"], &[], &[], &["driver"]),
+        Ok(vec!["driver=2: debian".to_owned()])
+    );
+    assert_eq!(
+        beside(&debian, &vendors, &["*"], &["driver"], &[], &["driver"]),
+        Ok(vec!["driver=1: v".to_owned()])
+    );
+}
+
+#[test]
+fn a_vendors_dependencies_can_be_overridden() {
+    let debian = package("libffi8", "3", "");
+    let vendors = package("v-core", "1", "Depends: libffi7");
+    let with = |depends: &[(&str, &str)]| beside(&debian, &vendors, &["v-*"], &[], depends, &["v-core"]);
+    assert_eq!(with(&[]), Err("`v-core=1` needs `libffi7`: no package answers that".to_owned()));
+    assert_eq!(with(&[("v-core", "libffi8")]).map(|chosen| chosen.len()), Ok(2));
+    assert_eq!(with(&[("v-core", "")]).map(|chosen| chosen.len()), Ok(1));
+    assert_eq!(
+        with(&[("v-cor", "libffi8")]),
+        Err("archive `v` brings no package `v-cor` whose dependencies could be overridden".to_owned())
+    );
+    assert_eq!(with(&[("v-core", "a b")]), Err("the override of package `v-core` of archive `v`".to_owned()));
 }

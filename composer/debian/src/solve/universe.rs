@@ -1,11 +1,13 @@
 //! Everything that could be chosen: the packages of all suites, sorted by preference.
 
+use std::collections::BTreeMap;
+
 use goni_model::arch::Arch;
 use goni_model::digest::Sha256Digest;
 use goni_model::lock::LockedPackage;
 
 use crate::index::{Index, Package};
-use crate::relation::{AnyOf, Comparison, Relation, RelationError};
+use crate::relation::{AnyOf, Comparison, Relation, RelationError, parse_alternatives};
 use crate::version::Version;
 
 /// One index, and what it may provide.
@@ -17,10 +19,19 @@ pub struct Source<'s, 'a> {
     pub suite: &'a str,
     /// Its packages.
     pub index: &'s Index<'a>,
-    /// A package of a higher priority wins over a newer one of a lower.
-    pub priority: i32,
-    /// Patterns of the only names it may provide, `*` for any text; empty means all.
-    pub allow: &'s [String],
+    /// Patterns of the only names it may bring, `*` for any text; everything else is invisible. `None`: all.
+    pub allow: Option<&'a [String]>,
+    /// What it may do beyond that, and may not, if it is a vendor's.
+    pub vendor: Option<Vendor<'a>>,
+}
+
+/// What holds for a vendor's archive alone.
+#[derive(Debug, Clone, Copy)]
+pub struct Vendor<'a> {
+    /// Names that it may bring although others have them too; its own then win over newer ones.
+    pub replace: &'a [String],
+    /// By package, the Depends that count instead of its own.
+    pub depends: &'a BTreeMap<String, String>,
 }
 
 /// One package that could be chosen.
@@ -30,8 +41,10 @@ pub struct Candidate<'a> {
     pub archive: &'a str,
     /// Its suite.
     pub suite: &'a str,
-    /// Priority of its source.
-    pub priority: i32,
+    /// Whether its archive is a vendor's.
+    pub vendor: bool,
+    /// Whether it wins over newer ones of its name.
+    pub preferred: bool,
     /// The package.
     pub package: Package<'a>,
 }
@@ -45,6 +58,8 @@ pub struct Universe<'a> {
     candidates: Vec<Candidate<'a>>,
     /// Sorted by the name provided, then by candidate.
     provides: Vec<(&'a str, u32, Option<Version<'a>>)>,
+    /// Names that a vendor has and may not bring, each with its archive; sorted.
+    hidden: Vec<(&'a str, &'a str)>,
 }
 
 /// Why sources make no universe.
@@ -59,6 +74,37 @@ pub enum UniverseError {
         first: Box<(String, Sha256Digest)>,
         /// The other suite, and the digest there.
         second: Box<(String, Sha256Digest)>,
+    },
+    /// A vendor's archive has a package of the name of another's.
+    #[error("archive `{archive}` has `{package}`, which `{suite}` has too, as {other}")]
+    Shadows {
+        /// The vendor's archive.
+        archive: String,
+        /// Its package, name and version.
+        package: String,
+        /// Where the other is.
+        suite: String,
+        /// The version there.
+        other: String,
+    },
+    /// An override for a package that is not there.
+    #[error("archive `{archive}` brings no package `{package}` whose dependencies could be overridden")]
+    NothingToOverride {
+        /// The archive.
+        archive: String,
+        /// The package.
+        package: String,
+    },
+    /// An override that is no list of relations.
+    #[error("the override of package `{package}` of archive `{archive}`")]
+    Override {
+        /// The archive.
+        archive: String,
+        /// The package.
+        package: String,
+        /// What is wrong.
+        #[source]
+        source: RelationError,
     },
     /// A package's Provides is no list of relations.
     #[error("package `{package}`")]
@@ -99,26 +145,42 @@ impl<'a> Universe<'a> {
     /// Two different packages under one name, version and architecture; a Provides that is none.
     pub fn new(arch: Arch, sources: &[Source<'_, 'a>]) -> Result<Self, UniverseError> {
         let mut candidates: Vec<Candidate<'a>> = Vec::new();
+        let mut hidden = Vec::new();
         for source in sources {
-            let allowed = |name: &str| source.allow.is_empty() || source.allow.iter().any(|p| glob(p, name));
-            candidates.extend(source.index.packages().iter().filter(|p| allowed(p.name)).map(|package| {
-                Candidate {
+            for package in source.index.packages() {
+                let mut candidate = Candidate {
                     archive: source.archive,
                     suite: source.suite,
-                    priority: source.priority,
+                    vendor: source.vendor.is_some(),
+                    preferred: false,
                     package: package.clone(),
+                };
+                if source.allow.is_some_and(|allow| !allow.iter().any(|name| glob(name, package.name))) {
+                    hidden.push((package.name, source.archive));
+                    continue;
                 }
-            }));
+                if let Some(vendor) = source.vendor {
+                    candidate.preferred = vendor.replace.iter().any(|name| name == package.name);
+                    if let Some(depends) = vendor.depends.get(package.name) {
+                        candidate.package = candidate.package.with_depends(depends);
+                    }
+                }
+                candidates.push(candidate);
+            }
         }
+        hidden.sort_unstable();
+        hidden.dedup();
+        overrides(sources, &candidates)?;
         // Stable: of equal ones the source named first stays first.
         candidates.sort_by(|a, b| {
             let (p, q) = (&a.package, &b.package);
             (p.name.cmp(q.name))
-                .then_with(|| b.priority.cmp(&a.priority))
+                .then_with(|| b.preferred.cmp(&a.preferred))
                 .then_with(|| q.version.cmp(&p.version))
                 .then_with(|| q.version.as_str().cmp(p.version.as_str()))
                 .then_with(|| p.arch.cmp(q.arch))
         });
+        shadows(&candidates)?;
         contradictions(&candidates)?;
         candidates.dedup_by(|b, a| same(&a.package, &b.package));
         let mut provides = Vec::new();
@@ -135,7 +197,7 @@ impl<'a> Universe<'a> {
         provides.sort_by(|a, b| a.0.cmp(b.0).then(a.1.cmp(&b.1)));
         let mut suites: Vec<&str> = sources.iter().map(|source| source.suite).collect();
         suites.dedup();
-        Ok(Self { arch, suites, candidates, provides })
+        Ok(Self { arch, suites, candidates, provides, hidden })
     }
 
     /// The number of candidates.
@@ -188,13 +250,20 @@ impl<'a> Universe<'a> {
         self.provides.get(from..to).unwrap_or_default().iter().map(|(_, id, version)| (*id, *version))
     }
 
-    /// The names whose preferred candidate is Essential.
+    /// The names whose preferred candidate is Essential. What every system must have, no vendor says.
     pub(super) fn essential(&self) -> Vec<&'a str> {
+        let is_essential = |c: &Candidate<'_>| c.package.essential && !c.vendor;
         let mut names: Vec<&str> =
-            self.candidates.iter().filter(|c| c.package.essential).map(|c| c.package.name).collect();
+            self.candidates.iter().filter(|c| is_essential(c)).map(|c| c.package.name).collect();
         names.dedup();
-        names.retain(|name| self.named(name).first().is_some_and(|c| c.package.essential));
+        names.retain(|name| self.named(name).first().is_some_and(is_essential));
         names
+    }
+
+    /// The archive of a vendor that has a package of this name and may not bring it.
+    pub(super) fn hidden(&self, name: &str) -> Option<&'a str> {
+        let at = self.hidden.partition_point(|(other, _)| *other < name);
+        self.hidden.get(at).filter(|(other, _)| *other == name).map(|(_, archive)| *archive)
     }
 
     /// The candidates that answer a relation: those of the name first, then those that provide it, each
@@ -217,7 +286,10 @@ impl<'a> Universe<'a> {
             }
         }
         if let Some(providers) = found.get_mut(real..) {
-            providers.sort_by_key(|id| (rank(self.candidate(*id).package.priority), *id));
+            providers.sort_by_key(|id| {
+                let candidate = self.candidate(*id);
+                (candidate.vendor, rank(candidate.package.priority), *id)
+            });
         }
         found
     }
@@ -255,6 +327,39 @@ fn same(a: &Package<'_>, b: &Package<'_>) -> bool {
     a.name == b.name && a.version.as_str() == b.version.as_str() && a.arch == b.arch
 }
 
+/// Finds a vendor's package that would stand in the place of another's unasked.
+fn shadows(candidates: &[Candidate<'_>]) -> Result<(), UniverseError> {
+    for group in candidates.chunk_by(|a, b| a.package.name == b.package.name) {
+        let vendors = group.iter().find(|c| c.vendor && !c.preferred);
+        let other = group.iter().find(|c| !c.vendor);
+        if let (Some(shadow), Some(other)) = (vendors, other) {
+            return Err(UniverseError::Shadows {
+                archive: shadow.archive.to_owned(),
+                package: shadow.title(),
+                suite: other.suite.to_owned(),
+                other: other.package.version.as_str().to_owned(),
+            });
+        }
+    }
+    Ok(())
+}
+
+/// Sees that every override is of a package that is there, and says relations.
+fn overrides(sources: &[Source<'_, '_>], candidates: &[Candidate<'_>]) -> Result<(), UniverseError> {
+    for source in sources {
+        for (package, depends) in source.vendor.iter().flat_map(|vendor| vendor.depends) {
+            let (archive, package) = (source.archive.to_owned(), package.clone());
+            if !candidates.iter().any(|c| c.archive == archive && c.package.name == package) {
+                return Err(UniverseError::NothingToOverride { archive, package });
+            }
+            if let Err(source) = parse_alternatives(depends) {
+                return Err(UniverseError::Override { archive, package, source });
+            }
+        }
+    }
+    Ok(())
+}
+
 /// Finds two packages under one name, version and architecture.
 fn contradictions(candidates: &[Candidate<'_>]) -> Result<(), UniverseError> {
     for group in candidates.chunk_by(|a, b| a.package.name == b.package.name) {
@@ -276,7 +381,8 @@ fn contradictions(candidates: &[Candidate<'_>]) -> Result<(), UniverseError> {
 }
 
 /// Whether a name fits a pattern in which `*` stands for any text.
-fn glob(pattern: &str, name: &str) -> bool {
+#[must_use]
+pub fn glob(pattern: &str, name: &str) -> bool {
     let Some((head, tail)) = pattern.split_once('*') else { return pattern == name };
     let Some(rest) = name.strip_prefix(head) else { return false };
     // Try every place the star may end; patterns have one or two stars.

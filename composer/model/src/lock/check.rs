@@ -1,6 +1,6 @@
 //! What makes a lock a lock: order, uniqueness, and names that stay inside their archive.
 
-use super::{Lock, LockedPackage, LockedSuite};
+use super::{LOCAL, Lock, LockedPackage, LockedSuite};
 
 /// Longest package name accepted, in bytes; the longest in Debian is under 100.
 const MAX_NAME: usize = 200;
@@ -164,6 +164,7 @@ fn request(lock: &Lock) -> Result<(), LockError> {
         ("request.packages", &request.packages),
         ("request.exclude", &request.exclude),
         ("request.provided", &request.provided),
+        ("request.local", &request.local),
     ] {
         ordered(place, list, String::clone)?;
         list.iter().try_for_each(|text| value(place, text, phrase_fault(text)))?;
@@ -176,9 +177,16 @@ fn request(lock: &Lock) -> Result<(), LockError> {
             ("request.archives.components", &archive.components),
             ("request.archives.allow", &archive.allow),
             ("request.archives.keys", &archive.keys),
+            ("request.archives.replace", &archive.replace),
+            ("request.archives.weak", &archive.weak),
         ] {
             ordered(place, list, String::clone)?;
             list.iter().try_for_each(|text| value(place, text, phrase_fault(text)))?;
+        }
+        for (package, depends) in &archive.depends {
+            value("request.archives.depends", package, package_name_fault(package))?;
+            let fault = phrase_fault(depends).filter(|_| !depends.is_empty());
+            value("request.archives.depends", depends, fault)?;
         }
     }
     Ok(())
@@ -201,7 +209,7 @@ fn package(lock: &Lock, package: &LockedPackage) -> Result<(), LockError> {
     value(place(), &package.arch, foreign)?;
     value(place(), &package.path, archive_path_fault(&package.path))?;
     value(place(), &package.size.to_string(), (package.size == 0).then_some("is no size of a package"))?;
-    if !lock.suites.iter().any(|suite| suite.archive == package.archive) {
+    if package.archive != LOCAL && !lock.suites.iter().any(|suite| suite.archive == package.archive) {
         return Err(LockError::UnknownArchive {
             package: package.name.clone(),
             archive: package.archive.clone(),

@@ -33,6 +33,7 @@ fn archive(name: &str, suites: &[&str]) -> RequestedArchive {
         components: vec!["main".to_owned()],
         allow: Vec::new(),
         keys: vec!["04B54C3CDCA79751B16BC6B5225629DF75B188BD".to_owned()],
+        ..RequestedArchive::default()
     }
 }
 
@@ -42,6 +43,7 @@ fn request() -> LockRequest {
         exclude: vec![],
         provided: vec!["linux-initramfs-tool".to_owned()],
         recommends: false,
+        local: vec![],
         archives: vec![archive("debian", &["trixie", "trixie-updates"])],
     }
 }
@@ -205,4 +207,36 @@ fn a_stale_lock_names_the_keys_that_changed() {
 fn the_minimum_date_is_that_of_the_locked_suite() {
     assert_eq!(lock().minimum_date("debian", "trixie"), Some(1_789_000_000));
     assert_eq!(lock().minimum_date("debian", "sid"), None);
+}
+
+#[test]
+fn what_vendors_and_loose_packages_add_reads_back_and_goes_stale() {
+    let mut lock = lock();
+    let mut vendor = archive("vendor", &["r1"]);
+    vendor.replace = vec!["driver".to_owned()];
+    vendor.weak = vec!["sha1".to_owned()];
+    vendor.depends =
+        [("core".to_owned(), "libffi8 (>= 3), libc6".to_owned()), ("extra".to_owned(), String::new())].into();
+    lock.request.archives.push(vendor);
+    lock.request.local = vec![format!("debs/own.deb {}", digest(1))];
+    let mut own = package("own");
+    own.archive = LOCAL.to_owned();
+    lock.packages.push(own);
+    let lock = lock.canonical().unwrap();
+    let text = lock.to_string();
+    let line = "allow = [], keys = [\"04B54C3CDCA79751B16BC6B5225629DF75B188BD\"], replace = [\"driver\"], \
+                weak = [\"sha1\"], depends = { \"core\" = \"libffi8 (>= 3), libc6\", \"extra\" = \"\" } },";
+    assert!(text.contains(line), "{text}");
+    assert_eq!(text.parse::<Lock>().unwrap(), lock);
+    let mut now = lock.request.clone();
+    now.local[0] = format!("debs/own.deb {}", digest(2));
+    now.archives[1].weak.clear();
+    now.archives[1].depends.remove("extra");
+    let stale = lock.stale_keys(&now);
+    assert_eq!(stale[1], "`archive.vendor.weak` was [\"sha1\"], is []");
+    assert_eq!(
+        stale[2],
+        "`archive.vendor.override` was { \"core\" = \"libffi8 (>= 3), libc6\", \"extra\" = \"\" }, is { \"core\" = \"libffi8 (>= 3), libc6\" }"
+    );
+    assert!(stale[0].starts_with("`local` was [\"debs/own.deb 0101"), "{stale:?}");
 }

@@ -1,5 +1,6 @@
 //! The text form of a lock: strict to read, canonical to write.
 
+use std::collections::BTreeMap;
 use std::fmt::{self, Write as _};
 use std::str::FromStr;
 
@@ -67,6 +68,15 @@ pub(super) fn list(items: &[String]) -> String {
     format!("[{}]", quoted.join(", "))
 }
 
+/// A table on one line.
+pub(super) fn table(items: &BTreeMap<String, String>) -> String {
+    let pairs: Vec<String> = items.iter().map(|(key, value)| format!("\"{key}\" = \"{value}\"")).collect();
+    match pairs.is_empty() {
+        true => "{}".to_owned(),
+        false => format!("{{ {} }}", pairs.join(", ")),
+    }
+}
+
 /// A list of one item a line; `[]` when there is none.
 fn lines<T>(f: &mut fmt::Formatter<'_>, key: &str, items: &[T], line: impl Fn(&T) -> String) -> fmt::Result {
     if items.is_empty() {
@@ -91,9 +101,22 @@ impl fmt::Display for Lock {
         lines(f, "request.exclude", &request.exclude, |name| format!("\"{name}\""))?;
         lines(f, "request.provided", &request.provided, |name| format!("\"{name}\""))?;
         writeln!(f, "request.recommends = {}", request.recommends)?;
+        if !request.local.is_empty() {
+            lines(f, "request.local", &request.local, |file| format!("\"{file}\""))?;
+        }
         lines(f, "request.archives", &request.archives, |archive| {
+            // What only vendors' archives have is written where there is some.
+            let mut more = String::new();
+            for (key, list_of) in [("replace", &archive.replace), ("weak", &archive.weak)] {
+                if !list_of.is_empty() {
+                    more.push_str(&format!(", {key} = {}", list(list_of)));
+                }
+            }
+            if !archive.depends.is_empty() {
+                more.push_str(&format!(", depends = {}", table(&archive.depends)));
+            }
             format!(
-                "{{ name = \"{}\", suites = {}, components = {}, allow = {}, keys = {} }}",
+                "{{ name = \"{}\", suites = {}, components = {}, allow = {}, keys = {}{more} }}",
                 archive.name,
                 list(&archive.suites),
                 list(&archive.components),

@@ -1,5 +1,6 @@
 //! From a recipe as typed to a recipe as meant: formats, limits, defaults, and words that contradict.
 
+mod archive;
 mod persist;
 mod promises;
 mod words;
@@ -16,13 +17,11 @@ use crate::document::source::Span;
 use crate::modules;
 use crate::name::{Name, SuiteName};
 use crate::recipe::doc::{
-    ArchiveDoc, DebianDoc, KernelDoc, KeyDoc, OutputDoc, PayloadDoc, RecipeDoc, RootDoc, SourceDoc, StateDoc,
-    SwapDoc,
+    DebianDoc, KernelDoc, OutputDoc, PayloadDoc, RecipeDoc, RootDoc, SourceDoc, StateDoc, SwapDoc,
 };
 use crate::recipe::{
-    Archive, ArchiveKey, Compression, Debian, Esp, Iommu, Kernel, KeySource, Known, Output, OutputFormat,
-    Payload, PayloadSource, Qcow2Compression, Recipe, Root, RootFilesystem, State, StateEncryption, Suite,
-    Swap, WithoutTpm,
+    Compression, Debian, Esp, Iommu, Kernel, Known, Output, OutputFormat, Payload, PayloadSource,
+    Qcow2Compression, Recipe, Root, RootFilesystem, State, StateEncryption, Suite, Swap, WithoutTpm,
 };
 use crate::size::{Alignment, ByteCount, SectorSize};
 
@@ -53,7 +52,7 @@ pub(super) fn check(doc: &RecipeDoc, known: &Known, checker: &mut Checker) -> Op
     }
     let overlays = checker.list(overlays);
     let debian = debian(doc.debian.as_ref().unwrap_or(&DebianDoc::default()), checker);
-    let archives = archives(doc.archive.as_deref().unwrap_or_default(), checker);
+    let archives = archive::archives(doc.archive.as_deref().unwrap_or_default(), checker);
     let payloads = payloads(doc.payload.as_ref().unwrap_or(&BTreeMap::new()), known, checker);
     let esp = esp(doc.esp.as_ref().and_then(|esp| esp.size.as_ref()), checker);
     let root = root(doc.root.as_ref().unwrap_or(&RootDoc::default()), checker);
@@ -102,7 +101,8 @@ fn debian(doc: &DebianDoc, checker: &mut Checker) -> Debian {
     }
     let provided = checker.set(doc.provided.as_ref());
     let recommends = doc.recommends.unwrap_or_else(|| checker.default("debian.recommends", false));
-    Debian { suite, components, packages, exclude, provided, recommends }
+    let local = checker.set(doc.local.as_ref());
+    Debian { suite, components, packages, exclude, provided, recommends, local }
 }
 
 fn main_component() -> Vec<SuiteName> {
@@ -111,56 +111,6 @@ fn main_component() -> Vec<SuiteName> {
 
 fn components(list: &[Text], checker: &mut Checker) -> Vec<SuiteName> {
     checker.list(list)
-}
-
-fn archives(docs: &[ArchiveDoc], checker: &mut Checker) -> Vec<Archive> {
-    let mut archives = BTreeMap::new();
-    for doc in docs {
-        let Some(text) = checker.require(doc.name.as_ref(), "archive.name", "every archive has a name")
-        else {
-            continue;
-        };
-        let Some(name) = checker.parse::<Name>(text) else { continue };
-        if matches!(name.as_str(), "debian" | "debian-security" | "debian-backports") {
-            checker.fault_at(text, format!("`{name}` is Debian's own archive"));
-        }
-        let archive = archive(name.clone(), doc, checker);
-        if archives.contains_key(&name) {
-            checker.fault_at(text, format!("archive `{name}` is there twice"));
-        }
-        archives.insert(name, archive);
-    }
-    archives.into_values().flatten().collect()
-}
-
-fn archive(name: Name, doc: &ArchiveDoc, checker: &mut Checker) -> Option<Archive> {
-    let key_of = |key: &str| format!("archive[{name}].{key}");
-    let uri = checker.parse_required(doc.uri.as_ref(), &key_of("uri"), "where the archive is");
-    let suite = checker.parse_required(doc.suite.as_ref(), &key_of("suite"), "its folder below dists/");
-    let listed = checker.require(doc.components.as_ref(), &key_of("components"), "such as [\"main\"]");
-    let components = listed.map(|list| components(list, checker));
-    let hint = "say which packages it may provide, such as [\"nvidia-l4t-*\"]";
-    let allow = checker.require(doc.allow.as_ref(), &key_of("allow"), hint).map(|list| checker.list(list));
-    let key = checker.require(doc.key.as_ref(), &key_of("key"), "such as { file = …, fingerprint = … }");
-    let key = key.and_then(|key| archive_key(key, &key_of("key"), checker));
-    Some(Archive { name, uri: uri?, suite: suite?, components: components?, key: key?, allow: allow? })
-}
-
-fn archive_key(doc: &Spanned<KeyDoc>, key: &str, checker: &mut Checker) -> Option<ArchiveKey> {
-    let KeyDoc { file, url, fingerprint } = doc.get_ref();
-    let source = match (file, url) {
-        (Some(file), None) => checker.parse(file).map(KeySource::File),
-        (None, Some(url)) => checker.parse(url).map(KeySource::Url),
-        _ => {
-            checker.fault_at(doc, format!("`{key}` wants either `file` or `url`"));
-            None
-        }
-    };
-    if fingerprint.is_none() {
-        checker.fault_at(doc, format!("`{key}` wants a `fingerprint`"));
-    }
-    let fingerprint = fingerprint.as_ref().and_then(|text| checker.parse(text));
-    Some(ArchiveKey { source: source?, fingerprint: fingerprint? })
 }
 
 fn payloads(

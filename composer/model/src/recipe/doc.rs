@@ -81,6 +81,9 @@ pub struct DebianDoc {
     pub provided: Option<Vec<Text>>,
     /// Whether Recommends count as Depends. Default: false.
     pub recommends: Option<bool>,
+    /// Loose packages of the project, all of which come in; `*` stands for any characters of a file name.
+    #[schemars(with = "Option<Vec<String>>")]
+    pub local: Option<Vec<Text>>,
 }
 
 /// A vendor's signed archive.
@@ -90,7 +93,7 @@ pub struct ArchiveDoc {
     /// What errors and the lock call it; archives of extended recipes merge by it.
     #[schemars(with = "Option<String>")]
     pub name: Option<Text>,
-    /// Its address, up to what comes before `dists/`.
+    /// Its address, up to what comes before `dists/`: http, https, or file: with a folder.
     #[schemars(with = "Option<String>")]
     pub uri: Option<Text>,
     /// The suite below `dists/`.
@@ -105,6 +108,46 @@ pub struct ArchiveDoc {
     /// The packages it may provide, and no other; `*` stands for any characters.
     #[schemars(with = "Option<Vec<String>>")]
     pub allow: Option<Vec<Text>>,
+    /// The architecture it is for. Default: whatever it says itself.
+    #[schemars(with = "Option<String>", extend("enum" = ["amd64", "arm64"]))]
+    pub architecture: Option<Text>,
+    /// Packages that it may provide although Debian has them too.
+    #[schemars(with = "Option<Vec<String>>")]
+    pub replace: Option<Vec<Text>>,
+    /// How many days ago it may have been signed at most. Default: 180.
+    #[schemars(with = "Option<i64>")]
+    pub max_age: Option<Spanned<i64>>,
+    /// What is accepted of its key although it is weak.
+    #[schemars(with = "Option<WeakKeyDoc>")]
+    pub weak_key: Option<Spanned<WeakKeyDoc>>,
+    /// Dependencies in the place of those that a package names, by package.
+    #[serde(rename = "override")]
+    #[schemars(with = "Option<BTreeMap<String, OverrideDoc>>")]
+    pub overrides: Option<BTreeMap<Text, OverrideDoc>>,
+}
+
+/// A waiver for a weak key.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct WeakKeyDoc {
+    /// What is accepted: "sha1" for signatures upon itself, "1024-bit" for fewer than 2048 bits.
+    #[schemars(with = "Option<Vec<String>>", extend("items" = {"enum": ["sha1", "1024-bit"], "type": "string"}))]
+    pub accept: Option<Vec<Text>>,
+    /// Why, in one line.
+    #[schemars(with = "Option<String>")]
+    pub reason: Option<Text>,
+}
+
+/// Dependencies in the place of those that a package names.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct OverrideDoc {
+    /// What it depends on instead, one relation an entry, such as "libffi8 (>= 3.4)".
+    #[schemars(with = "Option<Vec<String>>")]
+    pub depends: Option<Vec<Text>>,
+    /// Why, in one line.
+    #[schemars(with = "Option<String>")]
+    pub reason: Option<Text>,
 }
 
 /// The key of an archive: its fingerprint, and a file or an address to get it from.

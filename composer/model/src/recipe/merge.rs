@@ -2,7 +2,7 @@
 //!
 //! Tables merge, key by key. Everything else is replaced. In a list of texts, the entry `"..."` stands
 //! for the entries of the extended recipe. Arrays of tables (`[[archive]]`) merge by `name`. A
-//! table that is one value (`source`, `key`) is replaced as a whole. `schema` and `extends` are each
+//! table that is one value (`source`, `key`, `weak-key`) is replaced as a whole. `schema` and `extends` are each
 //! file's own.
 
 use toml::Spanned;
@@ -15,7 +15,7 @@ use crate::document::source::Span;
 pub(super) const REST: &str = "...";
 
 /// Tables that are one value.
-const WHOLE: [&str; 2] = ["source", "key"];
+const WHOLE: [&str; 3] = ["source", "key", "weak-key"];
 
 /// Lays `upper` over `lower`; for the recipe that extends none, `lower` is empty.
 pub(crate) fn merge<'s>(lower: DeTable<'s>, upper: DeTable<'s>, faults: &mut Vec<Fault>) -> DeTable<'s> {

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::thread;
 
-use goni_debian::deb::{Control, Deb, DebError, Member, MemberKind};
+use goni_debian::deb::{Control, Deb, DebError, Md5, Member, MemberKind, MemberPath};
 use goni_disk::tree::ContentKey;
 use goni_model::digest::Sha256Digest;
 use goni_model::number::to_u64;
@@ -97,16 +97,23 @@ fn read(
     let threads = if locked.size < THREADED_FROM { 1 } else { u32::try_from(threads).unwrap_or(1) };
     let mut members: Vec<Stored> = Vec::new();
     let mut bytes = 0_u64;
+    // Few packages ship no sums; dpkg finds fault with a database that lacks them.
+    let lacks_sums = deb.control().lacks_md5sums();
+    let mut sums: Vec<(MemberPath, String)> = Vec::new();
     let read = deb.read_data(cap, threads, |member, content| {
         let blob = match &member.kind {
             MemberKind::File { size } => {
                 let name = format!("{number}-{}", members.len());
-                let written = blobs.write(&name, content).map_err(|error| match error {
+                let mut summed = Summed { input: content, sum: lacks_sums.then(Md5::default) };
+                let written = blobs.write(&name, &mut summed).map_err(|error| match error {
                     BlobError::Read(error) => Interruption::Package(DebError::from_read(error)),
                     BlobError::Write(error) => Interruption::Store(error),
                 })?;
                 debug_assert_eq!(written, *size, "the reader hands out exactly what it announced");
                 bytes = bytes.saturating_add(written);
+                if let Some(sum) = summed.sum.and_then(Md5::finish) {
+                    sums.push((member.path.clone(), sum));
+                }
                 Some(ContentKey::new(name.into_bytes()))
             }
             _ => None,
@@ -114,13 +121,19 @@ fn read(
         members.push(Stored { member, blob });
         Ok(())
     });
-    let control = read.map_err(|interruption| match interruption {
+    let mut control = read.map_err(|interruption| match interruption {
         Interruption::Package(source) => wrong(source),
         Interruption::Store(source) => UnpackError::Store { package: label(), source },
     })?;
     let found = Sha256Digest::finish(watched.hasher);
     if found != locked.sha256 {
         return Err(UnpackError::Digest { package: label(), expected: locked.sha256, found });
+    }
+    if lacks_sums {
+        control.set_md5sums(&sums);
+    }
+    if let Some(depends) = &package.depends {
+        control.override_depends(depends);
     }
     Ok(Intake { control, members, bytes })
 }
@@ -134,6 +147,22 @@ enum Interruption {
 impl From<DebError> for Interruption {
     fn from(error: DebError) -> Self {
         Self::Package(error)
+    }
+}
+
+/// Sums up what is read, where that is wanted.
+struct Summed<'a> {
+    input: &'a mut dyn Read,
+    sum: Option<Md5>,
+}
+
+impl Read for Summed<'_> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let count = self.input.read(buffer)?;
+        if let Some(sum) = &mut self.sum {
+            sum.update(&buffer[..count]);
+        }
+        Ok(count)
     }
 }
 

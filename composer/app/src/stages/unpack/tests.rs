@@ -43,7 +43,7 @@ impl Place {
             size: bytes.len().try_into().unwrap(),
             sha256: Sha256Digest::of(bytes),
         };
-        DebFile { locked, path }
+        DebFile { locked, path, depends: None }
     }
 
     /// The message of a refusal, its class, and whether the root was left unmade.
