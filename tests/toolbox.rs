@@ -9,16 +9,18 @@ use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use goni_compose::host::clock::SystemClock;
-use goni_compose::host::command::{CommandSpec, Output, Run, RunError, System};
+use goni_compose::host::command::{CommandSpec, Exit, Output, Run, RunError, System};
 use goni_compose::host::environment::Environment;
 use goni_compose::host::fetch::http::{HttpFetch, Options};
 use goni_compose::host::interrupt::Interrupt;
 use goni_compose::host::mirror::Mirrors;
+use goni_compose::host::sandbox::{Emulator, Sandbox};
 use goni_compose::host::store::Store;
 use goni_compose::host::toolbox::Toolbox;
 use goni_compose::progress::Silent;
 use goni_compose::stages::fetch::Sources;
 use goni_compose::stages::toolbox;
+use goni_model::arch::Arch;
 use goni_model::lock::Lock;
 
 /// Does something with the user's own cache and mirrors, as a build would.
@@ -53,6 +55,8 @@ fn every_tool_starts() {
     for (program, argument, expected) in [
         ("sgdisk", "--version", "GPT fdisk (sgdisk) version 1."),
         ("qemu-system-x86_64", "--version", "QEMU emulator version 10."),
+        ("qemu-system-aarch64", "--version", "QEMU emulator version 10."),
+        ("qemu-aarch64", "--version", "qemu-aarch64 version 10."),
         ("qemu-img", "--version", "qemu-img version 10."),
         ("fsck.erofs", "--version", "fsck.erofs (erofs-utils) 1."),
         ("veritysetup", "--version", "veritysetup 2."),
@@ -70,6 +74,50 @@ fn every_tool_starts() {
         let said = end(&tools().command(program).unwrap().arg(argument)).stdout;
         let said = String::from_utf8(said).unwrap();
         assert!(said.contains(expected), "{program}: {said}");
+    }
+}
+
+/// A 64-bit ARM program that ends with exit code 42.
+///
+/// mov x0, #42; mov x8, #93 (`exit`); svc #0. Source: ELF header and program header, System V ABI.
+fn arm64_program() -> Vec<u8> {
+    let mut program = b"\x7fELF\x02\x01\x01".to_vec();
+    program.resize(16, 0);
+    program.extend([2, 0, 183, 0, 1, 0, 0, 0]);
+    // Entry 0x400078, program headers at 64, no sections.
+    program.extend([0x40_0078_u64, 64, 0].iter().flat_map(|number| number.to_le_bytes()));
+    program.extend([0, 0, 0, 0, 64, 0, 56, 0, 1, 0, 64, 0, 0, 0, 0, 0]);
+    // One segment: the whole file, readable and executable, at 0x400000.
+    program.extend([1, 0, 0, 0, 5, 0, 0, 0]);
+    program.extend(
+        [0, 0x40_0000_u64, 0x40_0000, 132, 132, 0x1000].iter().flat_map(|number| number.to_le_bytes()),
+    );
+    program.extend([0xd280_0540_u32, 0xd280_0ba8, 0xd400_0001].iter().flat_map(|word| word.to_le_bytes()));
+    program
+}
+
+#[test]
+fn a_program_of_another_architecture_runs_where_its_emulator_was_admitted() {
+    use std::os::unix::fs::PermissionsExt as _;
+    let tree = tempfile::tempdir().unwrap();
+    let program = tree.path().join("program");
+    fs::write(&program, arm64_program()).unwrap();
+    fs::set_permissions(&program, fs::Permissions::from_mode(0o755)).unwrap();
+    let run = |sandbox| {
+        System::new(env!("CARGO_BIN_EXE_goni-compose")).run(&CommandSpec::new("/program").inside(sandbox))
+    };
+    let emulator = Emulator { program: tools().root().join("usr/bin/qemu-aarch64"), arch: Arch::Arm64 };
+    // Two at a time: each has a registration of its own.
+    std::thread::scope(|scope| {
+        for _ in 0..2 {
+            let sandbox = Sandbox::in_tree(tree.path()).emulating(emulator.clone());
+            scope.spawn(move || assert_eq!(run(sandbox).unwrap().exit, Exit::Code(42)));
+        }
+    });
+    // Nothing of it is left for others.
+    if std::env::consts::ARCH != "aarch64" {
+        let error = run(Sandbox::in_tree(tree.path())).unwrap_err().to_string();
+        assert!(error.contains("program"), "{error}");
     }
 }
 

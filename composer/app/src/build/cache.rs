@@ -4,6 +4,7 @@
 use std::path::Path;
 
 use goni_disk::tree::FileTree;
+use goni_model::arch::Arch;
 use goni_model::lock::{Lock, LockedPackage};
 use goni_model::plan::{Plan, StageId, StageKind};
 use goni_model::time::Timestamp;
@@ -13,11 +14,12 @@ use crate::build::snapshot;
 use crate::failure::{Class, Classify, Failure};
 use crate::host::files::lock::Lock as FileLock;
 use crate::host::files::{self, FileError};
+use crate::host::sandbox::Emulator;
 use crate::host::scratch::Scratch;
 use crate::host::walk::Directory;
 use crate::progress::Progress;
 use crate::project::Project;
-use crate::stages::configure::configure;
+use crate::stages::configure::{Foreign, configure};
 use crate::stages::fetch::fetch_packages;
 use crate::stages::unpack::{DebFile, unpack};
 use crate::workshop::Workshop;
@@ -118,7 +120,31 @@ fn make(
     let unpacked = unpack(&packages, &scratch.join("blobs"), &root, progress)?;
     workshop.interrupt().check()?;
     let date = Timestamp::from_seconds(i64::try_from(lock.source_date).unwrap_or(i64::MAX));
-    let configured = configure(&root, &unpacked.tree, date, workshop.runner(), progress)?;
+    let foreign = foreign(lock.arch, workshop, progress)?;
+    let runner = workshop.runner();
+    let configured = configure(&root, &unpacked.tree, date, foreign.as_ref(), runner, progress)?;
     files::replace(&scratch.join("tree.json"), &snapshot::write(&configured.tree)?, 0o600)?;
     Ok(configured.tree)
+}
+
+/// How programs of this architecture run here; `None`: as they are.
+fn foreign(arch: Arch, workshop: &Workshop, progress: &dyn Progress) -> Result<Option<Foreign>, Failure> {
+    if of_this_machine() == Some(arch) {
+        return Ok(None);
+    }
+    let toolbox = workshop.toolbox(progress)?;
+    let emulator = match arch {
+        Arch::Amd64 => "usr/bin/qemu-x86_64",
+        Arch::Arm64 => "usr/bin/qemu-aarch64",
+    };
+    Ok(Some(Foreign { emulator: Emulator { program: toolbox.root().join(emulator), arch } }))
+}
+
+/// The architecture that this program was built for.
+fn of_this_machine() -> Option<Arch> {
+    match std::env::consts::ARCH {
+        "x86_64" => Some(Arch::Amd64),
+        "aarch64" => Some(Arch::Arm64),
+        _ => None,
+    }
 }

@@ -13,6 +13,7 @@
 
 mod capabilities;
 mod enter;
+mod foreign;
 mod mounts;
 mod user;
 
@@ -23,6 +24,7 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 
 pub use enter::enter_if_asked;
+pub use foreign::Emulator;
 pub use user::{Mapping, UserNamespaceError, enter_user_namespace};
 
 /// The private first argument: the process is to become a command.
@@ -37,6 +39,7 @@ pub struct Sandbox {
     binds: Vec<Bind>,
     replacements: Vec<(PathBuf, PathBuf)>,
     temporary: Vec<PathBuf>,
+    emulator: Option<Emulator>,
     network: bool,
     hostname: OsString,
 }
@@ -78,6 +81,7 @@ impl Sandbox {
             binds: Vec::new(),
             replacements: Vec::new(),
             temporary: Vec::new(),
+            emulator: None,
             network: false,
             hostname: "localhost".into(),
         }
@@ -108,6 +112,14 @@ impl Sandbox {
     #[must_use]
     pub fn temporary(mut self, directory: impl Into<PathBuf>) -> Self {
         self.temporary.push(directory.into());
+        self
+    }
+
+    /// Lets programs of another architecture run, too. The sandbox then has a user namespace of its own
+    /// in any case, with the users of the caller's.
+    #[must_use]
+    pub fn emulating(mut self, emulator: Emulator) -> Self {
+        self.emulator = Some(emulator);
         self
     }
 
@@ -155,6 +167,9 @@ impl SetupError {
     }
 
     pub(crate) fn hint(&self) -> Option<String> {
+        if self.step.starts_with("mounting binfmt_misc") {
+            return Some(foreign::how_to_allow());
+        }
         let privilege = self.step.starts_with("unsharing") && matches!(self.errno, Some(1 | 28));
         privilege.then(user::how_to_allow)
     }

@@ -6,6 +6,7 @@
 //! scrubbed of what belongs to no image, and every package in it is configured, or there is none.
 
 mod failing;
+mod foreign;
 mod run;
 mod scrub;
 mod status;
@@ -21,6 +22,7 @@ use crate::host::command::{Run, RunError};
 use crate::host::walk::{Directory, WalkError};
 use crate::progress::{Progress, Unit};
 
+pub use foreign::Foreign;
 pub use scrub::{Action, RULES, Rule, ScrubError, Scrubbed, scrub};
 
 /// The stage's name, which owns what maintainer scripts made.
@@ -145,7 +147,8 @@ impl Classify for ConfigureError {
     }
 }
 
-/// Configures what was unpacked below `root` and reads the result.
+/// Configures what was unpacked below `root` and reads the result; `foreign` says how, where its programs
+/// are not this machine's.
 ///
 /// A path that was unpacked keeps its owner as long as it is of the same kind; what is new belongs
 /// to this stage.
@@ -156,6 +159,7 @@ pub fn configure(
     root: &Path,
     unpacked: &FileTree,
     source_date: Timestamp,
+    foreign: Option<&Foreign>,
     runner: &dyn Run,
     progress: &dyn Progress,
 ) -> Result<Configured, ConfigureError> {
@@ -163,7 +167,7 @@ pub fn configure(
     let contents = Directory::open(root).map_err(failed)?;
     let packages = status::count(&contents.read(status::PATH).map_err(failed)?);
     progress.begin(NAME, Some(packages), Unit::Packages);
-    run::scripts(&contents, source_date, runner, progress)?;
+    run::scripts(&contents, source_date, foreign, runner, progress)?;
     let unfinished = status::unfinished(&contents.read(status::PATH).map_err(failed)?);
     if !unfinished.is_empty() {
         return Err(ConfigureError::Unconfigured { packages: unfinished });
@@ -225,7 +229,7 @@ mod tests {
         let mtime = Timestamp::from_seconds(0);
         let metadata = Metadata { mode: 0o755, uid: 0, gid: 0, mtime, xattrs: BTreeMap::new() };
         let unpacked = FileTree::new(metadata, Owner::Package("a".into()));
-        let result = configure(root.path(), &unpacked, Timestamp::from_seconds(1), &dpkg, &Silent);
+        let result = configure(root.path(), &unpacked, Timestamp::from_seconds(1), None, &dpkg, &Silent);
         (result, root.path().join("usr/sbin/policy-rc.d").exists())
     }
 

@@ -38,6 +38,7 @@ pub fn enter_if_asked() -> Option<ExitCode> {
             finish(files, |files| first(parent, files))
         }
         ["@map", ..] => user::write_maps(&arguments[1..]),
+        ["@same", pid] => user::write_same_maps(pid),
         _ => return None,
     })
 }
@@ -109,6 +110,9 @@ fn unshare_for(sandbox: &Sandbox) -> Result<(), SetupError> {
         flags |= CloneFlags::CLONE_NEWNET;
     }
     let (uid, gid) = (geteuid(), rustix::process::getegid());
+    if uid.is_root() && sandbox.emulator.is_some() {
+        return user::unshare_with_same_users(flags).step(|| "unsharing namespaces for an emulator".into());
+    }
     if uid.is_root() {
         return unshare(flags).step(|| "unsharing namespaces".into());
     }

@@ -18,6 +18,7 @@ use rustix::mount::{
 };
 use rustix::process::{chdir, pivot_root};
 
+use super::foreign::{self, Registry};
 use super::{Root, Sandbox, SetupError, Step};
 
 /// The devices every sandbox has.
@@ -51,6 +52,9 @@ pub(super) fn change_root(sandbox: &Sandbox) -> Result<(), SetupError> {
     for bind in &sandbox.binds {
         held.push(hold(&bind.host, &bind.inside, bind.writable)?);
     }
+    if let Some(emulator) = &sandbox.emulator {
+        held.push(hold(&emulator.program, Path::new(foreign::PLACE), false)?);
+    }
     let links = match &sandbox.root {
         Root::Writable(root) => {
             mount_bind(root, root).step(|| format!("binding `{}`", root.display()))?;
@@ -72,9 +76,12 @@ pub(super) fn change_root(sandbox: &Sandbox) -> Result<(), SetupError> {
     for (name, target) in links {
         symlink(target, Path::new("/").join(&name)).step(|| format!("linking {}", name.display()))?;
     }
-    system_mounts()?;
+    let registry = system_mounts(sandbox.emulator.is_some())?;
     for held in &held {
         attach(held)?;
+    }
+    if let (Some(registry), Some(emulator)) = (registry, &sandbox.emulator) {
+        registry.register(emulator.arch)?;
     }
     for directory in sandbox.temporary.iter().filter(|directory| directory.is_dir()) {
         temporary(directory, "mode=0755")?;
@@ -120,11 +127,13 @@ fn hold_tools(root: &Path) -> Result<(Vec<Held>, Links), SetupError> {
     Ok((tools, links))
 }
 
-/// Mounts what every system has: processes, devices, and empty /run, /tmp and /sys.
-fn system_mounts() -> Result<(), SetupError> {
+/// Mounts what every system has: processes, devices, and empty /run, /tmp and /sys; if asked, takes hold
+/// of the kernel's registry of emulators.
+fn system_mounts(with_registry: bool) -> Result<Option<Registry>, SetupError> {
     let safe = MountFlags::NOSUID | MountFlags::NODEV | MountFlags::NOEXEC;
     directory("/proc")?;
     mount("proc", "/proc", "proc", safe, None).step(|| "mounting /proc".into())?;
+    let registry = with_registry.then(Registry::open).transpose()?;
     for path in GUARDED.map(Path::new) {
         if path.exists() {
             mount_bind(path, path).step(|| format!("guarding {}", path.display()))?;
@@ -160,7 +169,7 @@ fn system_mounts() -> Result<(), SetupError> {
     for (target, name) in links {
         symlink(target, Path::new("/dev").join(name)).step(|| format!("linking /dev/{name}"))?;
     }
-    Ok(())
+    Ok(registry)
 }
 
 /// Attaches what was taken hold of; its place is made where it is missing.

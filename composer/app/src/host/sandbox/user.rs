@@ -184,6 +184,62 @@ pub(super) fn write_maps(arguments: &[&str]) -> ExitCode {
     ExitCode::SUCCESS
 }
 
+/// Leaves namespaces, also that of users, and knows the same users as before: root's way into a user
+/// namespace. The map is written by a copy of this program that stays outside, since a map of many users
+/// takes privilege over the namespace above.
+pub(super) fn unshare_with_same_users(flags: CloneFlags) -> io::Result<()> {
+    let mut mapper = Command::new("/proc/self/exe")
+        .args(["@same", &std::process::id().to_string()])
+        .env_clear()
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()?;
+    let unshared = unshare(flags | CloneFlags::CLONE_NEWUSER);
+    let stdin = mapper.stdin.take();
+    let go = match (&unshared, stdin) {
+        (Ok(()), Some(mut stdin)) => stdin.write_all(b"go"),
+        _ => Ok(()),
+    };
+    let output = mapper.wait_with_output()?;
+    unshared?;
+    go?;
+    match output.status.success() {
+        true => Ok(()),
+        false => Err(io::Error::other(String::from_utf8_lossy(&output.stdout).into_owned())),
+    }
+}
+
+/// The waiting copy of [`unshare_with_same_users`]: maps every user and group that it knows to itself.
+pub(super) fn write_same_maps(pid: &str) -> ExitCode {
+    let mut word = String::new();
+    if io::stdin().read_to_string(&mut word).is_err() || word != "go" {
+        return ExitCode::FAILURE;
+    }
+    for map in ["uid_map", "gid_map"] {
+        let written = fs::read_to_string(format!("/proc/self/{map}"))
+            .and_then(|known| fs::write(format!("/proc/{pid}/{map}"), same(&known)));
+        if let Err(error) = written {
+            // The parent reads this; if it is gone, nobody has to know.
+            let _ = write!(io::stdout(), "writing {map}: {error}");
+            return ExitCode::FAILURE;
+        }
+    }
+    ExitCode::SUCCESS
+}
+
+/// The map of a namespace that knows the users of the one above by the same numbers.
+/// Source: user_namespaces(7): first id inside, first id above, how many.
+fn same(known: &str) -> String {
+    let mut map = String::new();
+    for line in known.lines() {
+        let mut fields = line.split_whitespace();
+        if let (Some(first), Some(_), Some(count)) = (fields.next(), fields.next(), fields.next()) {
+            let _ = writeln!(map, "{first} {first} {count}");
+        }
+    }
+    map
+}
+
 /// Maps one user and one group to root, which needs no privilege. Source: user_namespaces(7).
 pub(super) fn map_self_as_root(uid: Uid, gid: Gid) -> io::Result<()> {
     fs::write("/proc/self/uid_map", format!("0 {} 1", uid.as_raw()))?;
@@ -234,6 +290,12 @@ mod tests {
         assert_eq!(first_of_range(text, "ann", 1000), Some(300_000));
         assert_eq!(first_of_range(text, "bob", 1001), Some(400_000));
         assert_eq!(first_of_range(text, "eve", 1002), None);
+    }
+
+    #[test]
+    fn the_same_users_are_mapped_by_their_numbers_inside() {
+        let known = "         0       1000          1\n         1     100000      65535\n";
+        assert_eq!(same(known), "0 0 1\n1 1 65535\n");
     }
 
     #[test]

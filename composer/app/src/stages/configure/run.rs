@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use goni_model::time::Timestamp;
 
-use super::{ConfigureError, NAME, failing};
+use super::{ConfigureError, Foreign, NAME, failing};
 use crate::host::command::{CommandSpec, Exit, Output, Run, RunError, last_lines};
 use crate::host::sandbox::Sandbox;
 use crate::host::walk::Directory;
@@ -40,10 +40,11 @@ const JOURNAL: &str = "/var/lib/dpkg/updates";
 pub(super) fn scripts(
     directory: &Directory,
     source_date: Timestamp,
+    foreign: Option<&Foreign>,
     runner: &dyn Run,
     progress: &dyn Progress,
 ) -> Result<(), ConfigureError> {
-    let surroundings = Surroundings { root: directory.path(), source_date };
+    let surroundings = Surroundings { root: directory.path(), source_date, foreign };
     let policy = Policy::forbid(directory).map_err(|source| surroundings.failed(source))?;
     let kernels = kernels(directory);
     let done = std::thread::scope(|scope| {
@@ -127,6 +128,7 @@ fn kernels(directory: &Directory) -> Vec<String> {
 struct Surroundings<'a> {
     root: &'a Path,
     source_date: Timestamp,
+    foreign: Option<&'a Foreign>,
 }
 
 impl Surroundings<'_> {
@@ -148,7 +150,11 @@ impl Surroundings<'_> {
     }
 
     fn sandbox(&self) -> Sandbox {
-        Sandbox::in_tree(self.root)
+        let sandbox = Sandbox::in_tree(self.root);
+        match self.foreign {
+            Some(foreign) => foreign.admit(sandbox),
+            None => sandbox,
+        }
     }
 
     /// Does what dpkg would have run while it unpacked.
