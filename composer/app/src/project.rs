@@ -15,6 +15,7 @@ use goni_model::name::{Name, ProjectPath};
 use goni_model::overlay::{self, Overlay};
 use goni_model::recipe::origin::{Origin, Origins};
 use goni_model::recipe::{self, Known, Recipe, StateEncryption};
+use goni_model::rules::{self, Rule};
 use goni_model::target::{self, Target};
 
 use crate::failure::{Class, Classify};
@@ -73,6 +74,8 @@ pub struct Project {
     pub origins: Origins,
     /// Its target.
     pub target: Target,
+    /// What is known not to fit together.
+    pub rules: Vec<Rule>,
     /// Its overlays with those they require, each behind what it requires.
     pub overlays: Vec<LoadedOverlay>,
     /// By payload, the overlays that stand in where nothing gives its bytes.
@@ -215,7 +218,9 @@ struct Loader<'f> {
 
 impl Loader<'_> {
     fn load(&mut self, path: PathBuf) -> Result<Project, Stop> {
+        let rules = self.rules()?;
         let known = Known {
+            rules: rules.iter().map(|rule| rule.name.to_string()).collect(),
             targets: self.folders_with("firmware", "target.toml")?,
             overlays: self.folders_with("overlays", "overlay.toml")?,
         };
@@ -250,11 +255,22 @@ impl Loader<'_> {
                 recipe,
                 origins,
                 target,
+                rules,
                 overlays,
                 stand_ins,
             }),
             _ => Err(faults.into()),
         }
+    }
+
+    /// The project's rules of compatibility; a project may have none.
+    fn rules(&mut self) -> Result<Vec<Rule>, Stop> {
+        let path = self.root.join("firmware/rules.toml");
+        if !self.files.is_file(&path) {
+            return Ok(Vec::new());
+        }
+        let file = self.add(&path)?;
+        Ok(rules::check(&self.sources, file)?)
     }
 
     /// The files of a recipe: itself first, the one that extends none last.

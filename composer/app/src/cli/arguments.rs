@@ -38,7 +38,7 @@ pub enum Verb {
     Smoke(smoke::SmokeArguments),
     /// Build, then boot the image in QEMU at this terminal
     Run(run::RunArguments),
-    /// Print the JSON Schema of recipes, targets or overlays
+    /// Print the JSON Schema of recipes, targets, overlays or rules
     Schema(schema::SchemaArguments),
     /// Print completions for a shell
     Completions(completions::CompletionsArguments),
