@@ -7,6 +7,7 @@ pub mod archive;
 pub mod beside;
 pub mod build;
 pub mod cli;
+pub mod draft;
 pub mod failure;
 pub mod host;
 pub mod progress;

@@ -171,6 +171,7 @@ mod tests {
     use goni_model::lock::LockedPackage;
 
     use super::*;
+    use crate::host::files;
     use crate::host::project::ProjectFiles;
     use crate::project;
 
@@ -180,7 +181,7 @@ mod tests {
         let mut project = project::load(&ProjectFiles, &recipe).unwrap();
         project.target.traits =
             traits.iter().map(|(name, value)| (name.parse().unwrap(), value.parse().unwrap())).collect();
-        let text = std::fs::read_to_string(recipe.with_extension("lock")).unwrap();
+        let text = files::read_text(&recipe.with_extension("lock"), 1 << 20).unwrap();
         let mut lock: Lock = text.parse().unwrap();
         let like = lock.packages[0].clone();
         lock.packages = packages
