@@ -19,6 +19,7 @@ use std::time::Instant;
 use goni_compose::failure::Classify as _;
 use goni_compose::host::clock::SystemClock;
 use goni_compose::host::command::System;
+use goni_compose::host::contents;
 use goni_compose::host::environment::{Environment, arch_of_this_machine};
 use goni_compose::host::fetch::http::{HttpFetch, Options};
 use goni_compose::host::interrupt::Interrupt;
@@ -38,14 +39,16 @@ use goni_model::arch::Arch;
 use goni_model::digest::Sha256Digest;
 use goni_model::lock::{LockRequest, LockedPackage};
 use goni_model::time::Timestamp;
-use sha2::{Digest as _, Sha256};
 
 use common::{Project, alone, good, is_root, said};
 
-/// Tells which processor the shell is for that runs it, where the comparison finds it.
+/// Tells which processor the shell is for that runs it, where the comparison finds it; and has a program
+/// run as its owner, as scripts of some packages do.
 const WITNESS: &str = "#!/bin/sh
 set -e
 od -An -tx1 -j18 -N2 /usr/bin/dash > /usr/share/vendor/machine
+chown 0:5 /usr/bin/kmod
+chmod 4710 /usr/bin/kmod
 ";
 
 /// The architecture that this machine has to emulate.
@@ -72,9 +75,8 @@ fn inputs(place: &Path) -> Inputs {
     let mirrors = Mirrors::discover(None, &environment, Path::new("/etc/apt")).unwrap();
     let sources = Sources { mirrors: &mirrors, store: &store, fetch: &fetch, progress: &Silent };
     let tools = stages::toolbox::open(&cache, sources, &SystemClock).unwrap();
-    // ping's script makes it set-user-id, ca-certificates' calls openssl, adduser's is a program of perl.
     let request = LockRequest {
-        packages: ["adduser", "ca-certificates", "iputils-ping", "kmod"].map(str::to_owned).into(),
+        packages: vec!["kmod".to_owned()],
         archives: toolbox::lock().unwrap().request.archives,
         ..LockRequest::default()
     };
@@ -161,7 +163,7 @@ fn a_system_is_the_same_whether_twins_configure_it_or_its_own_programs() {
     let directory = place.path().join("twins");
     fs::create_dir(&directory).unwrap();
     let twins = Twins::make(&twins, arch_of_this_machine().unwrap(), &directory, &Silent).unwrap();
-    for program in ["usr/bin/dash", "usr/bin/perl", "usr/bin/ping", "usr/bin/kmod"] {
+    for program in ["usr/bin/dash", "usr/bin/perl", "usr/bin/kmod"] {
         assert!(twins.programs.iter().any(|twin| twin.path == program), "{program}");
     }
     assert!(!twins.programs.iter().any(|twin| twin.path == "usr/bin/dpkg"));
@@ -177,7 +179,8 @@ fn a_system_is_the_same_whether_twins_configure_it_or_its_own_programs() {
     };
     assert_eq!(machine(&configured), tells(arch_of_this_machine().unwrap()));
     assert_eq!(machine(&emulated), tells(other()));
-    assert!(with["/usr/bin/ping"].contains(&format!("mode: {}", 0o4755)), "{}", with["/usr/bin/ping"]);
+    let expected = format!("Metadata {{ mode: {}, uid: 0, gid: 5,", 0o4710);
+    assert!(with["/usr/bin/kmod"].starts_with(&expected), "{}", with["/usr/bin/kmod"]);
     assert!(fast * 2 < slow, "twins: {fast:?}, emulated: {slow:?}");
 }
 
@@ -188,8 +191,9 @@ fn a_script_that_fails_under_emulation_is_named_with_what_it_said() {
     }
     let place = tempfile::tempdir().unwrap();
     let Inputs { mut packages, emulator, date, .. } = inputs(place.path());
-    // A shell and what it needs; the package's script comes before all others.
-    packages.retain(|package| ["dash", "libc6"].contains(&package.locked.name.as_str()));
+    // A shell, what it needs, and a place for the program's own files; the package's script comes before all others.
+    packages
+        .retain(|package| ["dash", "init-system-helpers", "libc6"].contains(&package.locked.name.as_str()));
     let script = "#!/bin/sh\necho looking for the board\necho not here >&2\nexit 3\n";
     let broken = vendor::Package { arch: "all", preinst: Some(script), ..vendor::Package::new("broken", "") };
     packages.push(loose(place.path(), &broken));
@@ -222,10 +226,8 @@ fn a_whole_image_has_the_same_bytes_with_and_without_twins() {
         let output = project.program(&["build", "recipes/qemu-aarch64.toml"]).args(arguments).output();
         let said = said(&good(output.unwrap()));
         eprintln!("build {}: {:.0} s\n{said}", arguments.join(" "), began.elapsed().as_secs_f64());
-        let mut raw = fs::File::open(project.out().join("goni-qemu_0.1.0_arm64.raw")).unwrap();
-        let mut hasher = Sha256::new();
-        std::io::copy(&mut raw, &mut hasher).unwrap();
-        (said, hasher.finalize())
+        let raw = project.out().join("goni-qemu_0.1.0_arm64.raw");
+        (said, contents::inspect(&raw).unwrap().sha256)
     };
     let (said, emulated) = build(&["--emulate"]);
     assert!(!said.contains("] twins"), "{said}");
