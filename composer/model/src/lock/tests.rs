@@ -194,9 +194,10 @@ fn a_twin_is_the_same_package_built_for_another_architecture() {
         text::package(&lock.twins[1])
     )));
     assert_eq!(lock.to_string().parse::<Lock>().unwrap(), lock);
-    for (change, message) in [
+    type Change = fn(&mut LockedPackage);
+    let cases: [(Change, &str); 6] = [
         (
-            (|twin: &mut LockedPackage| twin.arch = "amd64".to_owned()) as fn(&mut LockedPackage),
+            |twin| twin.arch = "amd64".to_owned(),
             "twin `bash`: `amd64` is no architecture other than that of the lock",
         ),
         (
@@ -216,7 +217,8 @@ fn a_twin_is_the_same_package_built_for_another_architecture() {
             |twin| twin.path = "../bash.deb".to_owned(),
             "package `bash`: `../bash.deb` has an empty, `.` or `..` component",
         ),
-    ] {
+    ];
+    for (change, message) in cases {
         assert_eq!(with(&change).unwrap_err().to_string(), message);
     }
 }
