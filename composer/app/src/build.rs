@@ -33,6 +33,7 @@ use crate::host::scratch::Scratch;
 use crate::progress::{Progress, Unit};
 use crate::project::Project;
 use crate::resolve;
+use crate::rules;
 use crate::stages::image::{self, Parts, Variant, Written};
 use crate::stages::{board, boot, overlay, settings, state};
 use crate::verify::{self, Expectations};
@@ -150,6 +151,8 @@ pub fn build(
         ));
     }
     beside::confess(project, &lock, progress);
+    let rulings = rules::judge(project, &lock)?;
+    rules::confess(project, &rulings, progress);
     let date = Timestamp::from_seconds(i64::try_from(lock.source_date).unwrap_or(i64::MAX));
     let configured = cache::configured(project, &lock, twins, &plan, &program, workshop, progress)?;
     workshop.interrupt().check()?;
@@ -180,7 +183,8 @@ pub fn build(
         date,
     };
     let made = make(&scratch, &parts, &plan, workshop, progress)?;
-    let manifest = manifest_of(project, &lock, &plan, build, &inputs, &listed, &made);
+    let manifest =
+        Manifest { rules: &rulings, ..manifest_of(project, &lock, &plan, build, &inputs, &listed, &made) };
     finish(&scratch, &order.out, &plan, &manifest, &made.files)?;
     Ok(Built {
         raw: raw(order, &plan, plan.layout.sector_size),
@@ -393,6 +397,7 @@ fn manifest_of<'a>(
         packages: &lock.packages,
         suites: &lock.suites,
         archives: &project.recipe.archives,
+        rules: &[],
     }
 }
 

@@ -17,6 +17,7 @@ use crate::host::files;
 use crate::host::mirror::DEBIAN_BACKPORTS;
 use crate::progress::{Progress, Unit};
 use crate::project::Project;
+use crate::rules;
 use crate::stages::fetch::Sources;
 use crate::workshop::Workshop;
 
@@ -138,7 +139,8 @@ fn keys(archive: &str, beside: &Beside) -> Result<Keyring, KeysError> {
 /// dates below which an archive is rolled back.
 ///
 /// # Errors
-/// An archive that cannot be had or trusted; wishes that no set of packages satisfies.
+/// An archive that cannot be had or trusted; wishes that no set of packages satisfies; packages that are
+/// known not to fit together.
 pub fn resolve(
     project: &Project,
     previous: Option<&Lock>,
@@ -152,7 +154,9 @@ pub fn resolve(
     let beside = beside::gather(project, workshop)?;
     // The other architecture, where this machine is of it.
     let twins = environment::arch_of_this_machine().filter(|machine| *machine != arch);
-    resolve_with(name, (arch, twins), request, &beside, previous, sources, workshop.clock())
+    let lock = resolve_with(name, (arch, twins), request, &beside, previous, sources, workshop.clock())?;
+    rules::judge(project, &lock)?;
+    Ok(lock)
 }
 
 /// Resolves a request of Debian's archives alone, with twins for machines of the second architecture;
@@ -241,7 +245,8 @@ pub fn read_lock(project: &Project) -> Result<Option<Lock>, Failure> {
 /// The lock to build from: the one that is there, if it satisfies the recipe.
 ///
 /// # Errors
-/// There is none, it is another recipe's, or a key of the recipe changed since: then it says which.
+/// There is none, it is another recipe's, or a key of the recipe changed since: then it says which. Its
+/// packages are known not to fit together.
 pub fn satisfied_lock(project: &Project) -> Result<Lock, Failure> {
     let (path, recipe) = (shown(&project.lock()), shown(&project.path));
     let Some(lock) = read_lock(project)? else {
@@ -252,7 +257,10 @@ pub fn satisfied_lock(project: &Project) -> Result<Lock, Failure> {
         return Err(StaleLock::Other { path, recipe, of, arch }.into());
     }
     match lock.stale_keys(&request(project)?) {
-        keys if keys.is_empty() => Ok(lock),
+        keys if keys.is_empty() => {
+            rules::judge(project, &lock)?;
+            Ok(lock)
+        }
         keys => Err(StaleLock::Keys { path, recipe, keys }.into()),
     }
 }
