@@ -53,6 +53,8 @@ pub struct Order {
     pub out: PathBuf,
     /// Build even if what is there is what would be built.
     pub force: bool,
+    /// Where the image is of another architecture, let none of this machine's programs configure it.
+    pub emulate: bool,
 }
 
 /// A verified image.
@@ -114,7 +116,7 @@ pub fn plan(
 ) -> Result<Plan, Failure> {
     let lock = resolve::satisfied_lock(project)?;
     let inputs = inputs::gather(project, order, workshop, progress)?;
-    Ok(plan::plan(project, &lock, &inputs.listed(), CODE)?)
+    Ok(plan::plan(project, &lock, cache::twins(&lock, order.emulate), &inputs.listed(), CODE)?)
 }
 
 /// Builds.
@@ -130,7 +132,8 @@ pub fn build(
     let lock = lock_to_build_from(project, workshop, progress)?;
     let inputs = inputs::gather(project, order, workshop, progress)?;
     let listed = inputs.listed();
-    let plan = plan::plan(project, &lock, &listed, CODE)?;
+    let twins = cache::twins(&lock, order.emulate);
+    let plan = plan::plan(project, &lock, twins, &listed, CODE)?;
     let program = program()?;
     // What the whole image depends on: the last stage, and the very program that runs the stages.
     let build = StageId::of(StageKind::Export, &program, "", plan.id(StageKind::Export), plan.source_date);
@@ -151,7 +154,7 @@ pub fn build(
     let rulings = rules::judge(project, &lock)?;
     rules::confess(project, &rulings, progress);
     let date = Timestamp::from_seconds(i64::try_from(lock.source_date).unwrap_or(i64::MAX));
-    let configured = cache::configured(project, &lock, &plan, &program, workshop, progress)?;
+    let configured = cache::configured(project, &lock, twins, &plan, &program, workshop, progress)?;
     workshop.interrupt().check()?;
     let cache::Configured { tree: mut root, directory, in_use: _in_use } = configured;
     let mut contents = Contents::new(directory);

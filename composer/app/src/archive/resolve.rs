@@ -86,6 +86,7 @@ pub fn resolve(
     let files: Vec<(&SuiteSnapshot, Vec<u8>)> = suites
         .iter()
         .flat_map(|suite| suite.indexes.iter().map(move |index| (suite, index)))
+        .filter(|(_, index)| index.arch == arch)
         .map(|(suite, index)| Ok((suite, files::read_capped(&index.path, MAX_INDEX)?)))
         .collect::<Result<_, FileError>>()?;
     let indexes: Vec<Index<'_>> = files
@@ -138,6 +139,7 @@ pub fn resolve(
         request,
         suites: suites.iter().map(|suite| suite.locked.clone()).collect(),
         packages: chosen.into_iter().map(|chosen| chosen.package).collect(),
+        twins: Vec::new(),
     };
     Ok(lock.canonical()?)
 }

@@ -1,10 +1,11 @@
 //! The configured tree, out of the cache or new: the part of a build that takes longest and changes
 //! least.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use goni_disk::tree::FileTree;
 use goni_model::arch::Arch;
+use goni_model::digest::Sha256Digest;
 use goni_model::lock::{Lock, LockedPackage};
 use goni_model::plan::{Plan, StageId, StageKind};
 use goni_model::time::Timestamp;
@@ -12,6 +13,7 @@ use goni_model::time::Timestamp;
 use crate::beside;
 use crate::build::snapshot;
 use crate::failure::{Class, Classify, Failure};
+use crate::host::environment;
 use crate::host::files::lock::Lock as FileLock;
 use crate::host::files::{self, FileError};
 use crate::host::sandbox::Emulator;
@@ -21,7 +23,8 @@ use crate::progress::Progress;
 use crate::project::Project;
 use crate::stages::configure::{Foreign, configure};
 use crate::stages::fetch::fetch_packages;
-use crate::stages::unpack::{DebFile, unpack};
+use crate::stages::twins::Twins;
+use crate::stages::unpack::{DebFile, Part, unpack};
 use crate::workshop::Workshop;
 
 /// The largest kept tree that is read: a million entries.
@@ -41,7 +44,16 @@ pub(super) struct Configured {
     pub(super) in_use: FileLock,
 }
 
-/// The tree of a lock after its maintainer scripts have run.
+/// The twins of a lock that this machine uses: none for an image of its own architecture, or if it shall not.
+pub(super) fn twins(lock: &Lock, emulate: bool) -> &[LockedPackage] {
+    let machine = environment::arch_of_this_machine().map(Arch::debian);
+    match lock.twins.iter().all(|twin| Some(twin.arch.as_str()) == machine) && !emulate {
+        true => &lock.twins,
+        false => &[],
+    }
+}
+
+/// The tree of a lock after its maintainer scripts have run, with these twins in the place of its programs.
 ///
 /// One tree is kept per image and architecture. A kept tree that cannot be read is made anew.
 ///
@@ -50,6 +62,7 @@ pub(super) struct Configured {
 pub(super) fn configured(
     project: &Project,
     lock: &Lock,
+    twins: &[LockedPackage],
     plan: &Plan,
     program: &str,
     workshop: &Workshop,
@@ -79,8 +92,24 @@ pub(super) fn configured(
             files::remove_tree(&trees.join(old))?;
         }
     }
+    let fetched = {
+        let mirrors = beside::mirrors(project, workshop)?;
+        let wanted: Vec<LockedPackage> = lock.packages.iter().chain(twins).cloned().collect();
+        fetch_packages(&wanted, workshop.sources(&mirrors, progress))?
+    };
+    workshop.interrupt().check()?;
+    let (packages, twins) = fetched.split_at(lock.packages.len());
     let scratch = Scratch::create(&trees, &kind)?;
-    let tree = make(project, lock, scratch.path(), workshop, progress)?;
+    let foreign = foreign(lock.arch, workshop, progress)?;
+    let foreign = match foreign {
+        Some(emulator) => {
+            let twins = kept_twins(&trees, &kind, twins, program, progress)?;
+            Some(Foreign { emulator, twins: twins.map(|twins| (twins, scratch.path().join("covers"))) })
+        }
+        None => None,
+    };
+    let tree = make(lock, packages, foreign.as_ref(), scratch.path(), workshop, progress)?;
+    files::remove_tree(&scratch.path().join("covers"))?;
     files::rename(scratch.path(), &kept)?;
     drop(scratch.keep());
     Ok(Configured { tree, directory: open(&kept)?, in_use })
@@ -101,35 +130,73 @@ fn read(kept: &Path) -> Result<Option<(FileTree, Directory)>, Failure> {
 }
 
 fn make(
-    project: &Project,
     lock: &Lock,
+    packages: &[(LockedPackage, PathBuf)],
+    foreign: Option<&Foreign>,
     scratch: &Path,
     workshop: &Workshop,
     progress: &dyn Progress,
 ) -> Result<FileTree, Failure> {
-    let mirrors = beside::mirrors(project, workshop)?;
-    let packages = fetch_packages(&lock.packages, workshop.sources(&mirrors, progress))?;
-    workshop.interrupt().check()?;
     let overrides = lock.overrides();
-    let deb = |(locked, path): (LockedPackage, _)| {
-        let depends = overrides.get(locked.name.as_str()).map(|depends| (*depends).to_owned());
-        DebFile { locked, path, depends }
-    };
-    let packages: Vec<DebFile> = packages.into_iter().map(deb).collect();
+    let packages: Vec<DebFile> = packages
+        .iter()
+        .map(|(locked, path)| DebFile {
+            depends: overrides.get(locked.name.as_str()).map(|depends| (*depends).to_owned()),
+            ..deb(locked, path)
+        })
+        .collect();
     let root = scratch.join("root");
-    let unpacked = unpack(&packages, &scratch.join("blobs"), &root, progress)?;
+    let unpacked = unpack(&packages, Part::WHOLE, &scratch.join("blobs"), &root, progress)?;
     workshop.interrupt().check()?;
     let date = Timestamp::from_seconds(i64::try_from(lock.source_date).unwrap_or(i64::MAX));
-    let foreign = foreign(lock.arch, workshop, progress)?;
     let runner = workshop.runner();
-    let configured = configure(&root, &unpacked.tree, date, foreign.as_ref(), runner, progress)?;
+    let configured = configure(&root, &unpacked.tree, date, foreign, runner, progress)?;
     files::replace(&scratch.join("tree.json"), &snapshot::write(&configured.tree)?, 0o600)?;
     Ok(configured.tree)
 }
 
-/// How programs of this architecture run here; `None`: as they are.
-fn foreign(arch: Arch, workshop: &Workshop, progress: &dyn Progress) -> Result<Option<Foreign>, Failure> {
-    if of_this_machine() == Some(arch) {
+fn deb(locked: &LockedPackage, path: &Path) -> DebFile {
+    DebFile { locked: locked.clone(), path: path.to_owned(), depends: None }
+}
+
+/// The tree of twins, out of the cache or new; `None` where there are no twins. As with configured trees,
+/// one is kept per image and architecture, and whoever holds that holds this.
+fn kept_twins(
+    trees: &Path,
+    kind: &str,
+    packages: &[(LockedPackage, PathBuf)],
+    program: &str,
+    progress: &dyn Progress,
+) -> Result<Option<Twins>, Failure> {
+    let Some(arch) = packages.first().and_then(|(twin, _)| twin.arch.parse::<Arch>().ok()) else {
+        return Ok(None);
+    };
+    let digests: String = packages.iter().map(|(twin, _)| format!("{}\n", twin.sha256)).collect();
+    let prefix = format!("twins_{kind}_");
+    let name = format!("{prefix}{}", Sha256Digest::of(format!("{program}\n{digests}").as_bytes()));
+    match Twins::open(&trees.join(&name), arch) {
+        Ok(Some(twins)) => {
+            progress.end("twins", "kept from an earlier build");
+            return Ok(Some(twins));
+        }
+        Ok(None) => {}
+        Err(error) => progress.warn(&format!("a tree of twins is made anew: {error}")),
+    }
+    for old in files::names(trees)?.iter().filter(|old| old.starts_with(&prefix)) {
+        files::remove_tree(&trees.join(old))?;
+    }
+    let packages: Vec<DebFile> = packages.iter().map(|(locked, path)| deb(locked, path)).collect();
+    let scratch = Scratch::create(trees, kind)?;
+    Twins::make(&packages, arch, scratch.path(), progress)?;
+    let kept = trees.join(name);
+    files::rename(scratch.path(), &kept)?;
+    drop(scratch.keep());
+    Ok(Twins::open(&kept, arch)?)
+}
+
+/// What runs programs of this architecture here; `None`: the processor.
+fn foreign(arch: Arch, workshop: &Workshop, progress: &dyn Progress) -> Result<Option<Emulator>, Failure> {
+    if environment::arch_of_this_machine() == Some(arch) {
         return Ok(None);
     }
     let toolbox = workshop.toolbox(progress)?;
@@ -137,14 +204,5 @@ fn foreign(arch: Arch, workshop: &Workshop, progress: &dyn Progress) -> Result<O
         Arch::Amd64 => "usr/bin/qemu-x86_64",
         Arch::Arm64 => "usr/bin/qemu-aarch64",
     };
-    Ok(Some(Foreign { emulator: Emulator { program: toolbox.root().join(emulator), arch } }))
-}
-
-/// The architecture that this program was built for.
-fn of_this_machine() -> Option<Arch> {
-    match std::env::consts::ARCH {
-        "x86_64" => Some(Arch::Amd64),
-        "aarch64" => Some(Arch::Arm64),
-        _ => None,
-    }
+    Ok(Some(Emulator { program: toolbox.root().join(emulator), arch }))
 }

@@ -45,6 +45,8 @@ struct LockDoc {
     request: LockRequest,
     suites: Vec<LockedSuite>,
     packages: Vec<LockedPackage>,
+    #[serde(default)]
+    twins: Vec<LockedPackage>,
 }
 
 impl FromStr for Lock {
@@ -55,8 +57,9 @@ impl FromStr for Lock {
         if schema != SCHEMA {
             return Err(ParseLockError::Schema { found: schema });
         }
-        let LockDoc { _schema, recipe, arch, source_date, request, suites, packages } = toml::from_str(text)?;
-        let lock = Self { recipe, arch, source_date, request, suites, packages };
+        let LockDoc { _schema, recipe, arch, source_date, request, suites, packages, twins } =
+            toml::from_str(text)?;
+        let lock = Self { recipe, arch, source_date, request, suites, packages, twins };
         check(&lock)?;
         Ok(lock)
     }
@@ -85,6 +88,14 @@ fn lines<T>(f: &mut fmt::Formatter<'_>, key: &str, items: &[T], line: impl Fn(&T
     writeln!(f, "{key} = [")?;
     items.iter().try_for_each(|item| writeln!(f, "    {},", line(item)))?;
     f.write_str("]\n")
+}
+
+/// A package on one line.
+pub(super) fn package(p: &LockedPackage) -> String {
+    format!(
+        "{{ name = \"{}\", version = \"{}\", arch = \"{}\", archive = \"{}\", path = \"{}\", size = {}, sha256 = \"{}\" }}",
+        p.name, p.version, p.arch, p.archive, p.path, p.size, p.sha256
+    )
 }
 
 /// Writes the canonical text. What was made by [`Lock::canonical`] or parsed reads back as itself.
@@ -132,11 +143,11 @@ impl fmt::Display for Lock {
             )
         })?;
         f.write_char('\n')?;
-        lines(f, "packages", &self.packages, |p| {
-            format!(
-                "{{ name = \"{}\", version = \"{}\", arch = \"{}\", archive = \"{}\", path = \"{}\", size = {}, sha256 = \"{}\" }}",
-                p.name, p.version, p.arch, p.archive, p.path, p.size, p.sha256
-            )
-        })
+        lines(f, "packages", &self.packages, package)?;
+        if self.twins.is_empty() {
+            return Ok(());
+        }
+        f.write_char('\n')?;
+        lines(f, "twins", &self.twins, package)
     }
 }
