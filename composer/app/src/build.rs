@@ -8,6 +8,7 @@ mod cache;
 mod export;
 mod inputs;
 mod manifest;
+mod modules;
 pub mod plan;
 mod snapshot;
 
@@ -34,6 +35,7 @@ use crate::progress::{Progress, Unit};
 use crate::project::Project;
 use crate::resolve;
 use crate::stages::image::{self, Parts, Variant, Written};
+use crate::stages::modules::Record;
 use crate::stages::{board, boot, overlay, settings, state};
 use crate::verify::{self, Expectations};
 use crate::workshop::Workshop;
@@ -113,7 +115,9 @@ pub fn plan(
 ) -> Result<Plan, Failure> {
     let lock = resolve::satisfied_lock(project)?;
     let inputs = inputs::gather(project, order, workshop, progress)?;
-    Ok(plan::plan(project, &lock, &inputs.listed(), CODE)?)
+    let modules = modules::gather(project, &lock)?;
+    let listed = [inputs.listed(), modules.listed()].concat();
+    Ok(plan::plan(project, &lock, &listed, CODE)?)
 }
 
 /// Builds.
@@ -128,7 +132,8 @@ pub fn build(
 ) -> Result<Built, Failure> {
     let lock = lock_to_build_from(project, workshop, progress)?;
     let inputs = inputs::gather(project, order, workshop, progress)?;
-    let listed = inputs.listed();
+    let modules = modules::gather(project, &lock)?;
+    let listed = [inputs.listed(), modules.listed()].concat();
     let plan = plan::plan(project, &lock, &listed, CODE)?;
     let program = program()?;
     // What the whole image depends on: the last stage, and the very program that runs the stages.
@@ -148,13 +153,14 @@ pub fn build(
     }
     beside::confess(project, &lock, progress);
     let date = Timestamp::from_seconds(i64::try_from(lock.source_date).unwrap_or(i64::MAX));
-    let configured = cache::configured(project, &lock, &plan, &program, workshop, progress)?;
+    let configured = cache::configured(project, &lock, &plan, &program, &modules, workshop, progress)?;
     workshop.interrupt().check()?;
     let cache::Configured { tree: mut root, directory, in_use: _in_use } = configured;
     let mut contents = Contents::new(directory);
     let payloads = inputs.payloads(&mut contents);
     overlay::lay(&mut root, &contents, &inputs.overlays, &payloads, date)?;
     settings::lay(&mut root, &project.recipe, &inputs.overlays, date)?;
+    let modules = modules::record(&root, &contents);
     board::lay(&mut root, &contents, &project.recipe, &project.target, date)?;
     let uuid = |role| image::partition_uuid(&project.recipe, &project.target, role);
     state::write_tables(&mut root, &plan.layout, &project.recipe.state, uuid, date)?;
@@ -177,7 +183,7 @@ pub fn build(
         date,
     };
     let made = make(&scratch, &parts, &plan, workshop, progress)?;
-    let manifest = manifest_of(project, &lock, &plan, build, &inputs, &listed, &made);
+    let manifest = manifest_of(project, &lock, &plan, build, &inputs, &listed, modules, &made);
     finish(&scratch, &order.out, &plan, &manifest, &made.files)?;
     Ok(Built {
         raw: raw(order, &plan, plan.layout.sector_size),
@@ -354,6 +360,7 @@ fn manifest_of<'a>(
     build: StageId,
     inputs: &inputs::Inputs,
     listed: &'a [plan::Input],
+    modules: Option<Record>,
     made: &'a Made,
 ) -> Manifest<'a> {
     let uuids: BTreeMap<Role, Uuid> = made.written.partitions.iter().copied().collect();
@@ -388,6 +395,8 @@ fn manifest_of<'a>(
         inputs: listed,
         recipe: recipe.collect(),
         packages: &lock.packages,
+        modules: modules.map(|record| record.modules).unwrap_or_default(),
+        module_build: &lock.build,
         suites: &lock.suites,
         archives: &project.recipe.archives,
     }

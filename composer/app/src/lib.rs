@@ -9,6 +9,7 @@ pub mod build;
 pub mod cli;
 pub mod failure;
 pub mod host;
+pub mod modinfo;
 pub mod progress;
 pub mod project;
 pub mod resolve;

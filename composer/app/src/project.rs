@@ -11,6 +11,7 @@ use goni_model::document::checker::{Checker, Text};
 use goni_model::document::fault::{Fault, Faults};
 use goni_model::document::source::{FileId, Sources, Span};
 use goni_model::document::{MAX_BYTES, nearest};
+use goni_model::modules::extra::ExtraModules;
 use goni_model::name::{Name, ProjectPath};
 use goni_model::overlay::{self, Overlay};
 use goni_model::recipe::origin::{Origin, Origins};
@@ -93,6 +94,12 @@ impl Project {
     #[must_use]
     pub fn file(&self, path: &ProjectPath) -> PathBuf {
         self.root.join(path.as_str())
+    }
+
+    /// The kernel modules that the kernel's package does not bring: those of the target, and the recipe's.
+    #[must_use]
+    pub fn extra_modules(&self) -> ExtraModules {
+        self.target.extra_modules.and(&self.recipe.kernel.extra_modules)
     }
 
     /// An origin with its file as seen from the project's folder, wherever the caller stood.
@@ -226,6 +233,17 @@ impl Loader<'_> {
         let boards = self.boards(&recipe.target, &known)?;
         let target = target::check(&self.sources, &boards, recipe.target.clone());
         let target = target.map_err(|found| faults.extend(found)).ok();
+
+        let built = target.as_ref().filter(|target| target.extra_modules.needs_building());
+        if let Some(target) = built.filter(|_| recipe.hardening.only_signed_modules())
+            && recipe.kernel.module_key.is_none()
+            && let Some(file) = chain.first()
+        {
+            let message =
+                format!("only signed modules are loaded, and nothing signs those of target `{}`", target.name);
+            let hint = "give `kernel.module-key`, or leave out `hardening.signed-modules` and `lockdown`";
+            faults.push(Fault::new(goni_model::document::fault::Place::File(*file), message).hint(hint));
+        }
 
         let mut overlays = Vec::new();
         // What an encrypted state needs comes with its key: nobody has to know these packages.

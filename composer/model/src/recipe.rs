@@ -26,6 +26,7 @@ use crate::document::fault::{Fault, Place};
 use crate::document::source::{FileId, Sources, Span};
 use crate::document::{self, shape};
 use crate::modules::Modules;
+use crate::modules::extra::ExtraModules;
 use crate::name::{
     ArchiveUri, DebPattern, Fingerprint, ImagePath, KernelWord, Name, PackageName, PackagePattern,
     ProjectPath, SuiteName, Url, Version,
@@ -415,6 +416,10 @@ pub struct Kernel {
     pub iommu: Iommu,
     /// Modules: over what the target says of them.
     pub modules: Modules,
+    /// Modules that the kernel's package does not bring, with those of the target.
+    pub extra_modules: ExtraModules,
+    /// The file with private key and certificate that signs the modules built here.
+    pub module_key: Option<ProjectPath>,
 }
 
 /// How an IOMMU, where there is one, fences the memory that devices reach.
@@ -480,6 +485,14 @@ pub struct Hardening {
     pub no_user_namespaces: bool,
     /// What root may not do to the kernel.
     pub lockdown: Lockdown,
+}
+
+impl Hardening {
+    /// Whether the kernel refuses modules that are not signed. Source: kernel_lockdown(7).
+    #[must_use]
+    pub fn only_signed_modules(&self) -> bool {
+        self.signed_modules || self.lockdown != Lockdown::None
+    }
 }
 
 /// What root may not do to the kernel. Source: kernel_lockdown(7).

@@ -14,6 +14,7 @@ use crate::document::checker::{Checker, Text};
 use crate::document::fault::Fault;
 use crate::document::source::{FileId, Sources};
 use crate::document::{self, shape};
+use crate::modules::extra::{self, ExtraDoc, ExtraModules};
 use crate::modules::{self, Modules};
 use crate::name::{DeviceTree, KernelWord, ModuleName, Name, PackageName, PackagePattern, QemuWord};
 use crate::recipe;
@@ -42,6 +43,8 @@ pub struct Target {
     pub device_trees: Vec<DeviceTree>,
     /// Kernel modules: which are loaded, denied, and with what options.
     pub modules: Modules,
+    /// Kernel modules that the kernel's package does not bring.
+    pub extra_modules: ExtraModules,
     /// The hardware it is expected to have.
     pub expect: Vec<Expected>,
     /// Facts about it, by name.
@@ -154,6 +157,13 @@ fn check_doc(doc: &TargetDoc, name: Name, checker: &mut Checker) -> Option<Targe
     let firmware = checker.set(doc.firmware.as_ref().and_then(|firmware| firmware.packages.as_ref()));
     let device_trees = checker.set(doc.device_trees.as_ref());
     let modules = modules::check(doc.kernel.as_ref().and_then(|kernel| kernel.modules.as_ref()), checker);
+    let kernel_doc = doc.kernel.as_ref();
+    let extra_modules = ExtraDoc {
+        dkms: kernel_doc.and_then(|kernel| kernel.dkms.as_ref()),
+        files: kernel_doc.and_then(|kernel| kernel.extra_modules.as_ref()),
+        sources: kernel_doc.and_then(|kernel| kernel.module_sources.as_ref()),
+    };
+    let extra_modules = extra::check(extra_modules, checker);
     let expect = expect::check(doc.expect.as_deref().unwrap_or_default(), checker);
     let traits = doc.traits.iter().flatten();
     let traits =
@@ -177,6 +187,7 @@ fn check_doc(doc: &TargetDoc, name: Name, checker: &mut Checker) -> Option<Targe
         firmware,
         device_trees,
         modules,
+        extra_modules,
         expect,
         traits,
         boot,

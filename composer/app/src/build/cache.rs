@@ -1,7 +1,7 @@
 //! The configured tree, out of the cache or new: the part of a build that takes longest and changes
 //! least.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use goni_disk::tree::FileTree;
 use goni_model::arch::Arch;
@@ -17,6 +17,7 @@ use crate::host::files::{self, FileError};
 use crate::host::sandbox::Emulator;
 use crate::host::scratch::Scratch;
 use crate::host::walk::Directory;
+use crate::build::modules::Sources;
 use crate::progress::Progress;
 use crate::project::Project;
 use crate::stages::configure::{Foreign, configure};
@@ -52,6 +53,7 @@ pub(super) fn configured(
     lock: &Lock,
     plan: &Plan,
     program: &str,
+    modules: &Sources,
     workshop: &Workshop,
     progress: &dyn Progress,
 ) -> Result<Configured, Failure> {
@@ -80,7 +82,7 @@ pub(super) fn configured(
         }
     }
     let scratch = Scratch::create(&trees, &kind)?;
-    let tree = make(project, lock, scratch.path(), workshop, progress)?;
+    let tree = make(project, lock, modules, scratch.path(), workshop, progress)?;
     files::rename(scratch.path(), &kept)?;
     drop(scratch.keep());
     Ok(Configured { tree, directory: open(&kept)?, in_use })
@@ -103,6 +105,7 @@ fn read(kept: &Path) -> Result<Option<(FileTree, Directory)>, Failure> {
 fn make(
     project: &Project,
     lock: &Lock,
+    modules: &Sources,
     scratch: &Path,
     workshop: &Workshop,
     progress: &dyn Progress,
@@ -110,14 +113,10 @@ fn make(
     let mirrors = beside::mirrors(project, workshop)?;
     let packages = fetch_packages(&lock.packages, workshop.sources(&mirrors, progress))?;
     workshop.interrupt().check()?;
-    let overrides = lock.overrides();
-    let deb = |(locked, path): (LockedPackage, _)| {
-        let depends = overrides.get(locked.name.as_str()).map(|depends| (*depends).to_owned());
-        DebFile { locked, path, depends }
-    };
-    let packages: Vec<DebFile> = packages.into_iter().map(deb).collect();
+    let modules = modules.laid(lock, &mirrors, workshop, progress)?;
+    let packages = deb_files(lock, packages);
     let root = scratch.join("root");
-    let unpacked = unpack(&packages, &scratch.join("blobs"), &root, progress)?;
+    let unpacked = unpack(&packages, &modules, &scratch.join("blobs"), &root, progress)?;
     workshop.interrupt().check()?;
     let date = Timestamp::from_seconds(i64::try_from(lock.source_date).unwrap_or(i64::MAX));
     let foreign = foreign(lock.arch, workshop, progress)?;
@@ -127,8 +126,18 @@ fn make(
     Ok(configured.tree)
 }
 
+/// Fetched packages, as they are unpacked.
+pub(super) fn deb_files(lock: &Lock, packages: Vec<(LockedPackage, PathBuf)>) -> Vec<DebFile> {
+    let overrides = lock.overrides();
+    let deb = |(locked, path): (LockedPackage, _)| {
+        let depends = overrides.get(locked.name.as_str()).map(|depends| (*depends).to_owned());
+        DebFile { locked, path, depends }
+    };
+    packages.into_iter().map(deb).collect()
+}
+
 /// How programs of this architecture run here; `None`: as they are.
-fn foreign(arch: Arch, workshop: &Workshop, progress: &dyn Progress) -> Result<Option<Foreign>, Failure> {
+pub(super) fn foreign(arch: Arch, workshop: &Workshop, progress: &dyn Progress) -> Result<Option<Foreign>, Failure> {
     if of_this_machine() == Some(arch) {
         return Ok(None);
     }

@@ -108,7 +108,7 @@ fn lacks(
             continue;
         };
         let modinfo = kernel::modinfo(&place, bytes)?;
-        let built_for = modinfo.version_magic.split_whitespace().next().unwrap_or_default();
+        let built_for = modinfo.release();
         if built_for != kernel.release() {
             problems.push(format!("{name}: `/{place}` is for kernel `{built_for}`"));
         }

@@ -45,6 +45,8 @@ struct LockDoc {
     request: LockRequest,
     suites: Vec<LockedSuite>,
     packages: Vec<LockedPackage>,
+    #[serde(default)]
+    build: Vec<LockedPackage>,
 }
 
 impl FromStr for Lock {
@@ -55,8 +57,9 @@ impl FromStr for Lock {
         if schema != SCHEMA {
             return Err(ParseLockError::Schema { found: schema });
         }
-        let LockDoc { _schema, recipe, arch, source_date, request, suites, packages } = toml::from_str(text)?;
-        let lock = Self { recipe, arch, source_date, request, suites, packages };
+        let LockDoc { _schema, recipe, arch, source_date, request, suites, packages, build } =
+            toml::from_str(text)?;
+        let lock = Self { recipe, arch, source_date, request, suites, packages, build };
         check(&lock)?;
         Ok(lock)
     }
@@ -101,6 +104,12 @@ impl fmt::Display for Lock {
         lines(f, "request.exclude", &request.exclude, |name| format!("\"{name}\""))?;
         lines(f, "request.provided", &request.provided, |name| format!("\"{name}\""))?;
         writeln!(f, "request.recommends = {}", request.recommends)?;
+        if !request.dkms.is_empty() {
+            lines(f, "request.dkms", &request.dkms, |name| format!("\"{name}\""))?;
+        }
+        if request.build {
+            f.write_str("request.build = true\n")?;
+        }
         if !request.local.is_empty() {
             lines(f, "request.local", &request.local, |file| format!("\"{file}\""))?;
         }
@@ -132,11 +141,17 @@ impl fmt::Display for Lock {
             )
         })?;
         f.write_char('\n')?;
-        lines(f, "packages", &self.packages, |p| {
+        let package = |p: &LockedPackage| {
             format!(
                 "{{ name = \"{}\", version = \"{}\", arch = \"{}\", archive = \"{}\", path = \"{}\", size = {}, sha256 = \"{}\" }}",
                 p.name, p.version, p.arch, p.archive, p.path, p.size, p.sha256
             )
-        })
+        };
+        lines(f, "packages", &self.packages, package)?;
+        if self.build.is_empty() {
+            return Ok(());
+        }
+        f.write_char('\n')?;
+        lines(f, "build", &self.build, package)
     }
 }

@@ -263,6 +263,18 @@ pub struct KernelDoc {
     pub iommu: Option<Text>,
     /// Modules that are loaded, denied, and their options; over what the target says.
     pub modules: Option<ModulesDoc>,
+    /// Packages with sources of modules that DKMS builds for the kernel; never in the image themselves.
+    #[schemars(with = "Option<Vec<String>>")]
+    pub dkms: Option<Vec<Text>>,
+    /// Modules of the project that are built already: files that end in .ko.
+    #[schemars(with = "Option<Vec<String>>")]
+    pub extra_modules: Option<Vec<Text>>,
+    /// Folders of the project with the source of modules, built by kbuild.
+    #[schemars(with = "Option<Vec<String>>")]
+    pub module_sources: Option<Vec<Text>>,
+    /// The file with private key and certificate that signs the modules built here. Default: none.
+    #[schemars(with = "Option<String>")]
+    pub module_key: Option<Text>,
 }
 
 /// What the network reaches.

@@ -11,7 +11,7 @@ pub struct Foreign {
 
 impl Foreign {
     /// A sandbox in which they run.
-    pub(super) fn admit(&self, sandbox: Sandbox) -> Sandbox {
+    pub(crate) fn admit(&self, sandbox: Sandbox) -> Sandbox {
         sandbox.emulating(self.emulator.clone())
     }
 }
