@@ -231,11 +231,18 @@ fn completions_know_the_verbs() {
     }
 }
 
+/// The names of the graphics drivers.
+fn drivers() -> std::collections::BTreeSet<String> {
+    let files = paths(&here().join("firmware/_gpu"));
+    files.iter().filter_map(|path| Some(path.file_stem()?.to_str()?.to_owned())).collect()
+}
+
 #[test]
 fn every_recipe_and_target_of_the_project_is_well_formed() {
     let known = goni_model::recipe::Known {
         targets: names_of(&here().join("firmware")),
         overlays: names_of(&here().join("overlays")),
+        drivers: drivers(),
     };
     let mut recipes = 0;
     for path in paths(&here().join("recipes")) {
@@ -279,5 +286,7 @@ fn every_recipe_and_target_of_the_project_is_well_formed() {
 fn names_of(folder: &Path) -> BTreeSet<String> {
     let entries = fs::read_dir(folder).unwrap().map(Result::unwrap);
     let folders = entries.filter(|entry| entry.path().is_dir());
-    folders.map(|entry| entry.file_name().into_string().unwrap()).collect()
+    // What begins so is shared by several.
+    let names = folders.map(|entry| entry.file_name().into_string().unwrap());
+    names.filter(|name| !name.starts_with('_')).collect()
 }

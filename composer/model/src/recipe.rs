@@ -25,6 +25,7 @@ use crate::document::checker::{Checker, Text};
 use crate::document::fault::{Fault, Place};
 use crate::document::source::{FileId, Sources, Span};
 use crate::document::{self, shape};
+use crate::gpu::Gpu;
 use crate::modules::Modules;
 use crate::modules::extra::ExtraModules;
 use crate::name::{
@@ -46,6 +47,8 @@ pub struct Known {
     pub targets: BTreeSet<String>,
     /// Folders below `overlays/` with an `overlay.toml`.
     pub overlays: BTreeSet<String>,
+    /// Graphics drivers: files of `firmware/_gpu/`.
+    pub drivers: BTreeSet<String>,
 }
 
 /// The JSON Schema of a recipe.
@@ -138,6 +141,8 @@ pub struct Recipe {
     pub state: State,
     /// The kernel.
     pub kernel: Kernel,
+    /// The graphics processor.
+    pub gpu: Gpu,
     /// What the network reaches.
     pub network: Network,
     /// What the goni service may use.

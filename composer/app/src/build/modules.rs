@@ -1,12 +1,14 @@
 //! Kernel modules from elsewhere: what they are made of, gathered and digested; the tree they are built in,
 //! and what was built, kept from build to build.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use goni_debian::kernel::{Kernel, KernelError};
 use goni_disk::tree::{Content, FileTree, Kind, Owner, TreePath};
 use goni_model::digest::Sha256Digest;
 use goni_model::lock::{Lock, LockedPackage};
+use goni_model::name::ProjectPath;
 use goni_model::time::Timestamp;
 use sha2::{Digest as _, Sha256};
 
@@ -22,12 +24,17 @@ use crate::progress::Progress;
 use crate::project::Project;
 use crate::stages::configure::configure;
 use crate::stages::fetch::fetch_packages;
-use crate::stages::modules::{self, Folder, LARGEST, Module, Origin, Order, RECORD, Record, place};
+use crate::stages::modules::{
+    self, Folder, LARGEST, Module, Order, Origin, Patch, RECORD, Record, place,
+};
 use crate::stages::unpack::{Laid, unpack};
 use crate::workshop::Workshop;
 
 /// Changes where the way of building changes what is built.
 const FORM: &str = "1";
+
+/// The largest patch.
+const LARGEST_PATCH: u64 = 16 << 20;
 
 /// The largest file with a key: a few kilobytes.
 const LARGEST_KEY: u64 = 1 << 20;
@@ -42,6 +49,7 @@ pub(super) struct Sources {
     release: String,
     files: Vec<Module>,
     folders: Vec<Folder>,
+    patches: BTreeMap<String, Vec<Patch>>,
     /// The key's file, and the digest of the certificate in it.
     key: Option<(PathBuf, Sha256Digest)>,
 }
@@ -108,6 +116,14 @@ pub(super) fn gather(project: &Project, lock: &Lock) -> Result<Sources, Failure>
         let (name, path) = (path.to_string(), project.file(path));
         let sha256 = digest(&name, &path)?;
         sources.folders.push(Folder { name, path, sha256 });
+    }
+    for (package, paths) in &asked.patches {
+        let patch = |path: &ProjectPath| -> Result<Patch, FileError> {
+            let bytes = files::read_capped(&project.file(path), LARGEST_PATCH)?;
+            Ok(Patch { name: path.to_string(), sha256: Sha256Digest::of(&bytes), bytes })
+        };
+        let patches = paths.iter().map(patch).collect::<Result<_, _>>()?;
+        sources.patches.insert(package.to_string(), patches);
     }
     if let Some(path) = &project.recipe.kernel.module_key {
         let file = project.file(path);
@@ -182,7 +198,14 @@ impl Sources {
             name: path.file_name().unwrap_or_default().to_string_lossy().into_owned(),
             sha256: *certificate,
         });
-        files.chain(folders).chain(key).collect()
+        let patches = self.patches.iter().flat_map(|(package, patches)| {
+            patches.iter().map(move |patch| Input {
+                kind: "module-patch",
+                name: format!("{package}: {}", patch.name),
+                sha256: patch.sha256,
+            })
+        });
+        files.chain(folders).chain(patches).chain(key).collect()
     }
 
     /// The files that an image has of them, with the list of what they are; modules are built as needed.
@@ -250,6 +273,7 @@ impl Sources {
             foreign: foreign.as_ref(),
             dkms: lock.build.iter().filter(from_dkms).collect(),
             sources: self.folders.clone(),
+            patches: &self.patches,
             key: self.key.as_ref().map(|(path, _)| path.as_path()),
         };
         let (scratch, result) = (Scratch::create(&folder, "work")?, Scratch::create(&folder, "built")?);

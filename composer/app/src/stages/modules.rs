@@ -11,6 +11,7 @@ mod kbuild;
 mod record;
 mod run;
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use goni_model::arch::Arch;
@@ -50,6 +51,8 @@ pub struct Order<'a> {
     pub foreign: Option<&'a Foreign>,
     /// Packages whose modules DKMS builds.
     pub dkms: Vec<&'a LockedPackage>,
+    /// Patches of those, by package.
+    pub patches: &'a BTreeMap<String, Vec<Patch>>,
     /// Folders that kbuild builds.
     pub sources: Vec<Folder>,
     /// The owner's key with its certificate, which signs what is built.
@@ -65,6 +68,17 @@ pub struct Folder {
     pub path: PathBuf,
     /// Digest of all in it.
     pub sha256: Sha256Digest,
+}
+
+/// A patch of a package's source.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Patch {
+    /// Its path in the project.
+    pub name: String,
+    /// Its digest.
+    pub sha256: Sha256Digest,
+    /// Its bytes.
+    pub bytes: Vec<u8>,
 }
 
 /// A module with its bytes.
@@ -101,6 +115,16 @@ pub enum ModulesError {
         /// The kernel.
         release: String,
         /// The end of the log.
+        said: String,
+    },
+    /// A patch does not fit.
+    #[error("patch `{patch}` does not fit the source of package `{package}`:\n{said}")]
+    Patch {
+        /// The patch.
+        patch: String,
+        /// The package.
+        package: String,
+        /// What was said.
         said: String,
     },
     /// Building ended well, without a module that it promised.

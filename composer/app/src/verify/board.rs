@@ -10,6 +10,7 @@ mod package;
 
 use std::collections::BTreeSet;
 
+use goni_model::gpu::Driven;
 use goni_model::target::expect::{Board, Expected};
 
 use super::esp::IMAGES;
@@ -50,7 +51,12 @@ pub(super) fn inspect(evidence: &Evidence<'_>) -> Verdict {
         }
     }
     for expected in &board.expect {
-        problems.extend(fit(root, &kernel, &initrd, expected)?);
+        problems.extend(fit(root, &kernel, &initrd, expected, &board.deny)?);
+    }
+    let line = program.texts.get(".cmdline").map(String::as_str).unwrap_or_default();
+    problems.extend(not_denied(line, &board.deny));
+    if let Some(gpu) = &board.gpu {
+        problems.extend(driven(root, &kernel, gpu)?);
     }
     none(&format!("all that `{}` needs", board.target), problems)
 }
@@ -68,12 +74,14 @@ fn fit(
     kernel: &Kernel,
     initrd: &BTreeSet<String>,
     expected: &Expected,
+    deny: &[String],
 ) -> Result<Vec<String>, Objection> {
     let name = &expected.name;
     let mut problems = Vec::new();
     let mut seen = BTreeSet::new();
     for modalias in &expected.modaliases {
-        let modules = kernel.drivers(modalias);
+        let mut modules = kernel.drivers(modalias);
+        modules.retain(|module| !deny.contains(&module.name));
         if modules.is_empty() {
             problems.push(format!("{name}: no module of the kernel knows `{modalias}`"));
         }
@@ -86,6 +94,44 @@ fn fit(
                 let missing = not_in_initrd(&module, kernel.release(), initrd);
                 problems.extend(missing.into_iter().map(|problem| format!("{name}: {problem}")));
             }
+        }
+    }
+    Ok(problems)
+}
+
+/// Modules that are to be denied, and that the kernel's command line lets in.
+fn not_denied(line: &str, deny: &[String]) -> Vec<String> {
+    let denied: BTreeSet<&str> = line
+        .split_ascii_whitespace()
+        .filter_map(|word| word.strip_prefix("module_blacklist="))
+        .flat_map(|names| names.split(','))
+        .collect();
+    let open = deny.iter().filter(|module| !denied.contains(module.as_str()));
+    open.map(|module| format!("the command line does not deny `{module}`")).collect()
+}
+
+/// What a graphics driver lacks: modules of this kernel, with what they build on, and its user space.
+fn driven(root: &Root<'_>, kernel: &Kernel, gpu: &Driven) -> Result<Vec<String>, Objection> {
+    let mut problems = Vec::new();
+    for name in &gpu.modules {
+        let Some(module) = kernel.module(name) else {
+            problems.push(format!("graphics driver `{}`: the kernel has no module `{name}`", gpu.driver));
+            continue;
+        };
+        let expected = Expected {
+            name: format!("graphics driver `{}`", gpu.driver),
+            modaliases: Vec::new(),
+            // Which of its files a device needs is for `[[expect]]` to say.
+            firmware: Some(Vec::new()),
+            root: false,
+        };
+        problems.extend(lacks(root, kernel, &module, &expected)?);
+    }
+    for pattern in &gpu.files {
+        let folder = pattern.split('*').next().and_then(|start| start.rsplit_once('/')).map_or("", |it| it.0);
+        let wanted = format!("/{pattern}");
+        if !root.below(folder).any(|(path, _)| glob(&wanted, &path.to_string())) {
+            problems.push(format!("graphics driver `{}`: no file is `{wanted}`", gpu.driver));
         }
     }
     Ok(problems)

@@ -4,6 +4,8 @@
 //! What is inside them is for the build to see, which has the kernel. Source of the words: dkms(8), and
 //! Documentation/kbuild/modules.rst of the kernel.
 
+use std::collections::BTreeMap;
+
 use serde::Serialize;
 
 use crate::document::checker::{Checker, Text};
@@ -15,6 +17,7 @@ use crate::name::{PackageName, ProjectPath};
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct ExtraDoc<'a> {
     pub(crate) dkms: Option<&'a Vec<Text>>,
+    pub(crate) patches: Option<&'a BTreeMap<Text, Vec<Text>>>,
     pub(crate) files: Option<&'a Vec<Text>>,
     pub(crate) sources: Option<&'a Vec<Text>>,
 }
@@ -24,6 +27,8 @@ pub(crate) struct ExtraDoc<'a> {
 pub struct ExtraModules {
     /// Packages with sources that DKMS builds; they never are in the image themselves.
     pub dkms: Vec<PackageName>,
+    /// Patches of their sources, in the order in which they are applied.
+    pub patches: BTreeMap<PackageName, Vec<ProjectPath>>,
     /// Modules that are built already.
     pub files: Vec<ProjectPath>,
     /// Folders that kbuild builds.
@@ -39,7 +44,11 @@ pub(crate) fn check(doc: ExtraDoc<'_>, checker: &mut Checker) -> ExtraModules {
             checker.fault(fault.hint("a module that is built already ends in `.ko`, unpacked"));
         }
     }
+    let patches = doc.patches.into_iter().flatten();
+    let patches =
+        patches.filter_map(|(package, list)| Some((checker.parse(package)?, checker.list(list)))).collect();
     ExtraModules {
+        patches,
         dkms: checker.set(doc.dkms),
         files: checker.set(doc.files),
         sources: checker.set(doc.sources),
@@ -66,7 +75,14 @@ impl ExtraModules {
             let all: std::collections::BTreeSet<&T> = ours.iter().chain(others).collect();
             all.into_iter().cloned().collect()
         }
+        let mut patches = self.patches.clone();
+        for (package, list) in &others.patches {
+            let ours: &mut Vec<ProjectPath> = patches.entry(package.clone()).or_default();
+            let new: Vec<_> = list.iter().filter(|patch| !ours.contains(patch)).cloned().collect();
+            ours.extend(new);
+        }
         Self {
+            patches,
             dkms: both(&self.dkms, &others.dkms),
             files: both(&self.files, &others.files),
             sources: both(&self.sources, &others.sources),
@@ -84,7 +100,7 @@ mod tests {
         let other = ExtraModules {
             dkms: vec!["a-dkms".parse().unwrap(), "b-dkms".parse().unwrap()],
             files: vec!["a.ko".parse().unwrap()],
-            sources: Vec::new(),
+            ..ExtraModules::default()
         };
         let both = one.and(&other);
         assert_eq!(both, other);

@@ -14,6 +14,7 @@ use toml::Spanned;
 use crate::document::checker::{Checker, Text};
 use crate::document::fault::Fault;
 use crate::document::source::Span;
+use crate::gpu;
 use crate::modules;
 use crate::modules::extra::{self, ExtraDoc};
 use crate::name::{Name, SuiteName};
@@ -60,6 +61,7 @@ pub(super) fn check(doc: &RecipeDoc, known: &Known, checker: &mut Checker) -> Op
     let swap = swap(doc.swap.as_ref(), checker);
     let state = state(doc.state.as_ref().unwrap_or(&StateDoc::default()), checker);
     let kernel = kernel(doc.kernel.as_ref(), checker);
+    let gpu = gpu::check(doc.gpu.as_ref(), &known.drivers, checker);
     let network = promises::network(doc.network.as_ref(), checker);
     let service = promises::service(doc.service.as_ref(), checker);
     let hardening = promises::hardening(doc.hardening.as_ref(), checker);
@@ -78,6 +80,7 @@ pub(super) fn check(doc: &RecipeDoc, known: &Known, checker: &mut Checker) -> Op
         swap,
         state,
         kernel,
+        gpu,
         network,
         service,
         hardening,
@@ -236,6 +239,7 @@ fn kernel(doc: Option<&KernelDoc>, checker: &mut Checker) -> Kernel {
     let modules = modules::check(doc.and_then(|doc| doc.modules.as_ref()), checker);
     let extra_modules = ExtraDoc {
         dkms: doc.and_then(|doc| doc.dkms.as_ref()),
+        patches: doc.and_then(|doc| doc.dkms_patches.as_ref()),
         files: doc.and_then(|doc| doc.extra_modules.as_ref()),
         sources: doc.and_then(|doc| doc.module_sources.as_ref()),
     };

@@ -50,12 +50,13 @@ pub(super) fn build(
     let mut modules = Vec::new();
     for file in configurations(surroundings, package)? {
         let Configuration { name, version, modules: promised } = read(surroundings, package, &file)?;
+        let sources = patched(surroundings, package, &file, &format!("{name}-{version}"), log)?;
         let (release, machine) = (order.release, machine(order.arch));
         let command = surroundings
             .command("/usr/sbin/dkms", surroundings.sandbox())
             .args(["build", "-m", &name, "-v", &version, "-k", release, "-a", machine])
             .args(["--kernelsourcedir", &surroundings.headers()])
-            .args(["--sourcetree", "/usr/src", "--dkmstree", &format!("{WORK}/dkms")]);
+            .args(["--sourcetree", &sources, "--dkmstree", &format!("{WORK}/dkms")]);
         let begun = log.len();
         let good = surroundings.run(&command, log)?;
         let place = format!("dkms/{name}/{version}");
@@ -82,6 +83,42 @@ pub(super) fn build(
         }
     }
     Ok(modules)
+}
+
+/// The folder with the source: the package's own, or a copy of it with patches applied.
+fn patched(
+    surroundings: &Surroundings<'_>,
+    package: &LockedPackage,
+    file: &str,
+    folder: &str,
+    log: &mut Vec<u8>,
+) -> Result<String, ModulesError> {
+    let Some(patches) = surroundings.order.patches.get(&package.name) else { return Ok("/usr/src".to_owned()) };
+    let (sources, original) = (format!("{WORK}/src"), file.trim_end_matches("/dkms.conf"));
+    let copied = format!("{sources}/{folder}");
+    files::create_directories(&surroundings.outside("src"))?;
+    let copy = surroundings
+        .command("/usr/bin/cp", surroundings.sandbox())
+        .args(["--recursive", "--no-preserve=ownership", original, &copied]);
+    let failed = |patch: &str, log: &[u8]| ModulesError::Patch {
+        patch: patch.to_owned(),
+        package: package.name.clone(),
+        said: last_lines(log, 8),
+    };
+    if !surroundings.run(&copy, log)? {
+        return Err(failed("", log));
+    }
+    for patch in patches {
+        let apply = surroundings
+            .command("/usr/bin/patch", surroundings.sandbox())
+            .args(["--strip=1", "--batch", "--forward", "--no-backup-if-mismatch"])
+            .directory(&copied)
+            .input(patch.bytes.clone());
+        if !surroundings.run(&apply, log)? {
+            return Err(failed(&patch.name, log));
+        }
+    }
+    Ok(sources)
 }
 
 /// The `dkms.conf` files of a package, as they are called inside.
