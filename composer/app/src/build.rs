@@ -8,6 +8,7 @@ mod cache;
 mod export;
 mod inputs;
 mod manifest;
+mod modules;
 pub mod plan;
 mod snapshot;
 
@@ -116,7 +117,9 @@ pub fn plan(
 ) -> Result<Plan, Failure> {
     let lock = resolve::satisfied_lock(project)?;
     let inputs = inputs::gather(project, order, workshop, progress)?;
-    Ok(plan::plan(project, &lock, cache::twins(&lock, order.emulate), &inputs.listed(), CODE)?)
+    let modules = modules::gather(project, &lock)?;
+    let listed = [inputs.listed(), modules.listed()].concat();
+    Ok(plan::plan(project, &lock, cache::twins(&lock, order.emulate), &listed, CODE)?)
 }
 
 /// Builds.
@@ -131,7 +134,8 @@ pub fn build(
 ) -> Result<Built, Failure> {
     let lock = lock_to_build_from(project, workshop, progress)?;
     let inputs = inputs::gather(project, order, workshop, progress)?;
-    let listed = inputs.listed();
+    let modules = modules::gather(project, &lock)?;
+    let listed = [inputs.listed(), modules.listed()].concat();
     let twins = cache::twins(&lock, order.emulate);
     let plan = plan::plan(project, &lock, twins, &listed, CODE)?;
     let program = program()?;
@@ -154,13 +158,15 @@ pub fn build(
     let rulings = rules::judge(project, &lock)?;
     rules::confess(project, &rulings, progress);
     let date = Timestamp::from_seconds(i64::try_from(lock.source_date).unwrap_or(i64::MAX));
-    let configured = cache::configured(project, &lock, twins, &plan, &program, workshop, progress)?;
+    let sources = cache::Ingredients { lock: &lock, twins, modules: &modules };
+    let configured = cache::configured(project, &sources, &plan, &program, workshop, progress)?;
     workshop.interrupt().check()?;
     let cache::Configured { tree: mut root, directory, in_use: _in_use } = configured;
     let mut contents = Contents::new(directory);
     let payloads = inputs.payloads(&mut contents);
     overlay::lay(&mut root, &contents, &inputs.overlays, &payloads, date)?;
     settings::lay(&mut root, &project.recipe, &inputs.overlays, date)?;
+    let modules = modules::record(&root, &contents);
     board::lay(&mut root, &contents, &project.recipe, &project.target, date)?;
     let uuid = |role| image::partition_uuid(&project.recipe, &project.target, role);
     state::write_tables(&mut root, &plan.layout, &project.recipe.state, uuid, date)?;
@@ -183,8 +189,11 @@ pub fn build(
         date,
     };
     let made = make(&scratch, &parts, &plan, workshop, progress)?;
-    let manifest =
-        Manifest { rules: &rulings, ..manifest_of(project, &lock, &plan, build, &inputs, &listed, &made) };
+    let manifest = Manifest {
+        rules: &rulings,
+        modules: modules.map(|record| record.modules).unwrap_or_default(),
+        ..manifest_of(project, &lock, &plan, build, &inputs, &listed, &made)
+    };
     finish(&scratch, &order.out, &plan, &manifest, &made.files)?;
     Ok(Built {
         raw: raw(order, &plan, plan.layout.sector_size),
@@ -395,6 +404,8 @@ fn manifest_of<'a>(
         inputs: listed,
         recipe: recipe.collect(),
         packages: &lock.packages,
+        modules: Vec::new(),
+        module_build: &lock.build,
         suites: &lock.suites,
         archives: &project.recipe.archives,
         rules: &[],

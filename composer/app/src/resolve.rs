@@ -114,7 +114,10 @@ pub fn request(project: &Project) -> Result<LockRequest, Failure> {
         });
     }
     archives.extend(beside::requested(project)?);
+    let modules = project.extra_modules();
     let mut request = LockRequest {
+        dkms: names(&modules.dkms),
+        build: modules.needs_building(),
         packages: packages.into_iter().map(str::to_owned).collect(),
         exclude: names(&recipe.debian.exclude),
         provided: names(&recipe.debian.provided),

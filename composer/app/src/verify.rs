@@ -16,6 +16,7 @@ mod esp;
 mod evidence;
 mod facts;
 mod identity;
+mod modules;
 mod mounts;
 mod no_login;
 mod no_secrets;
@@ -72,6 +73,7 @@ const CHECKS: &[Check] = &[
     check("boot-units", boot_units::inspect),
     check("esp", esp::inspect),
     check("identity", identity::inspect),
+    check("modules", modules::inspect),
     check("mounts", mounts::inspect),
     check("no-login", no_login::inspect),
     check("no-secrets", no_secrets::inspect),

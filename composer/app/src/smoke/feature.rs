@@ -21,13 +21,15 @@ pub enum Feature {
     Persist,
     /// Ports that are open to the network.
     OpenPorts,
+    /// Kernel modules that are loaded, denied or given options.
+    KernelModules,
     /// An image for disks with sectors of 4096 bytes.
     Sectors4096,
 }
 
 impl Feature {
     /// All.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 10] = [
         Self::Verity,
         Self::Swap,
         Self::State,
@@ -36,6 +38,7 @@ impl Feature {
         Self::PlainState,
         Self::Persist,
         Self::OpenPorts,
+        Self::KernelModules,
         Self::Sectors4096,
     ];
 
@@ -51,6 +54,7 @@ impl Feature {
             Self::PlainState => "plain-state",
             Self::Persist => "persist",
             Self::OpenPorts => "open-ports",
+            Self::KernelModules => "kernel-modules",
             Self::Sectors4096 => "sectors-4096",
         }
     }
@@ -67,6 +71,7 @@ impl Feature {
             Self::PlainState => "the recipe encrypts the state",
             Self::Persist => "the recipe keeps no directories beside goni's own",
             Self::OpenPorts => "the recipe opens no port",
+            Self::KernelModules => "the recipe says nothing of kernel modules",
             Self::Sectors4096 => "the recipe has no image for sectors of 4096 bytes",
         }
     }
