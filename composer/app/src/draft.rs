@@ -94,7 +94,7 @@ pub fn of(machine: &Machine) -> String {
             text.push_str(&format!("#   {it}\n"));
         }
     }
-    text.push_str("\n# Modules that were loaded:\n");
+    text.push_str(if machine.modules.is_empty() { "" } else { "\n# Modules that were loaded:\n" });
     for words in machine.modules.chunks(8) {
         text.push_str(&format!("#   {}\n", words.join(" ")));
     }
@@ -141,7 +141,8 @@ mod tests {
     use super::*;
 
     /// The lower target of every draft here.
-    const LOWER: &str = "summary = \"a board\"\narch = \"amd64\"\nkernel.package = \"linux-image-amd64\"\n";
+    const LOWER: &str = "summary = \"a board\"\narch = \"amd64\"\nkernel.package = \"linux-image-amd64\"\n\
+        packages = [\"kmod\"]\nfirmware.packages = [\"firmware-realtek\"]\ninitrd.modules = [\"nvme\"]\n";
 
     fn loaded(text: &str) -> target::Target {
         let mut sources = Sources::new();
@@ -158,7 +159,9 @@ mod tests {
         let keys = schema.as_value()["properties"].as_object().unwrap().keys();
         let tables = ["kernel", "firmware", "initrd", "qemu", "expect"];
         for key in keys {
-            let said = |form: &str| text.lines().any(|line| line.trim_start_matches("# ").starts_with(form));
+            let said = |form: &str| {
+                text.lines().any(|line| line.trim_start_matches(['#', ':', ' ']).starts_with(form))
+            };
             let table = tables.contains(&key.as_str());
             let forms = if table {
                 [format!("[{key}"), format!("[[{key}")]
