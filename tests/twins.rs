@@ -13,6 +13,7 @@ mod vendor;
 use std::collections::BTreeMap;
 use std::fs;
 use std::io::Read as _;
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
@@ -37,10 +38,10 @@ use goni_compose::stages::unpack::{DebFile, Part, unpack};
 use goni_disk::tree::Kind;
 use goni_model::arch::Arch;
 use goni_model::digest::Sha256Digest;
-use goni_model::lock::{LockRequest, LockedPackage};
+use goni_model::lock::{Lock, LockRequest, LockedPackage};
 use goni_model::time::Timestamp;
 
-use common::{Project, alone, good, is_root, said};
+use common::{Project, alone, good, in_private_mounts, is_root, said};
 
 /// Tells which processor the shell is for that runs it, where the comparison finds it; and has a program
 /// run as its owner, as scripts of some packages do.
@@ -210,7 +211,7 @@ fn a_script_that_fails_under_emulation_is_named_with_what_it_said() {
     assert_eq!(error.hint().unwrap(), format!("its programs ran under an emulator of {}", other()));
 }
 
-/// Minutes: an emulated build of all there is.
+/// Minutes: three builds of all there is, one of them emulated, one of an ordinary user's.
 #[test]
 fn a_whole_image_has_the_same_bytes_with_and_without_twins() {
     if std::env::var("GONI_COMPOSE_TWINS").as_deref() != Ok("image") {
@@ -234,4 +235,35 @@ fn a_whole_image_has_the_same_bytes_with_and_without_twins() {
     let (said, with) = build(&[]);
     assert!(said.contains("] twins") && !said.contains("configure           0.0s"), "{said}");
     assert_eq!(with, emulated);
+    let sums = fs::read_to_string(project.out().join("SHA256SUMS")).unwrap();
+    let line = |sums: &str| sums.lines().find(|line| line.ends_with(".raw")).map(str::to_owned).unwrap();
+    if is_root() {
+        assert_eq!(line(&as_an_ordinary_user(&project)), line(&sums));
+    }
+}
+
+/// Builds the image once more, with a cache of the user's own; what its `SHA256SUMS` then say.
+fn as_an_ordinary_user(project: &Project) -> String {
+    let cache = Environment::of_process().cache_directory(None).unwrap();
+    let lock = fs::read_to_string(project.path().join("recipes/qemu-aarch64.lock")).unwrap();
+    let lock: Lock = lock.parse().unwrap();
+    for package in lock.packages.iter().chain(&lock.twins) {
+        let sha256 = package.sha256.to_string();
+        let folder = Path::new("store/sha256").join(&sha256[..2]);
+        fs::create_dir_all(project.path().join("own").join(&folder)).unwrap();
+        let file = folder.join(sha256);
+        fs::copy(cache.join(&file), project.path().join("own").join(&file)).unwrap();
+    }
+    fs::create_dir(project.path().join("own/toolbox")).unwrap();
+    fs::set_permissions(project.path().join("own"), fs::Permissions::from_mode(0o700)).unwrap();
+    fs::copy(env!("CARGO_BIN_EXE_goni-compose"), project.path().join("program")).unwrap();
+    fs::write(project.path().join("ranges"), "65534:700000:65536\n").unwrap();
+    let script = "cd \"$1\"; chown -R 65534:65534 .; touch /etc/subuid /etc/subgid
+        mount --bind ranges /etc/subuid; mount --bind ranges /etc/subgid; mount --bind \"$2\" own/toolbox
+        exec setpriv --reuid 65534 --regid 65534 --clear-groups env -i PATH=\"$PATH\" \
+            ./program build recipes/qemu-aarch64.toml --cache own --out theirs --offline";
+    let output = in_private_mounts(script, &[project.path(), &cache.join("toolbox")]).output().unwrap();
+    let said = said(&good(output));
+    assert!(said.contains("] twins") && said.contains("] configure"), "{said}");
+    fs::read_to_string(project.path().join("theirs/SHA256SUMS")).unwrap()
 }
