@@ -12,6 +12,7 @@ pub mod host;
 pub mod progress;
 pub mod project;
 pub mod resolve;
+pub mod shadow;
 pub mod smoke;
 pub mod stages;
 pub mod verify;

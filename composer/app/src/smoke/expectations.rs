@@ -56,6 +56,8 @@ pub struct Promises {
     pub encryption: StateEncryption,
     /// The sectors it has images for.
     pub sector_sizes: Vec<SectorSize>,
+    /// Whether another machine stands in for its target's.
+    pub shadow: bool,
 }
 
 impl Promises {
@@ -78,6 +80,7 @@ impl Promises {
             volatile: volatile.into_iter().cloned().collect(),
             encryption: recipe.state.encryption,
             sector_sizes: recipe.output.sector_sizes.clone(),
+            shadow: project.shadow.is_some(),
         }
     }
 }
@@ -130,7 +133,9 @@ impl Expectations {
         Ok(Self::of_table(&gpt::read(&mut whole, size, sector_size).map_err(error)?, promises))
     }
 
-    fn of_table(table: &Table, promises: Promises) -> Self {
+    /// As [`Expectations::of_image`], from the table itself.
+    #[must_use]
+    pub fn of_table(table: &Table, promises: Promises) -> Self {
         let arch = promises.arch;
         let find = |role: Role| table.partitions.iter().find(|found| found.type_guid == role.type_guid(arch));
         let state = table.partitions.iter().find(|found| {
@@ -145,7 +150,8 @@ impl Expectations {
     /// Whether the image has it.
     #[must_use]
     pub fn has(&self, feature: Feature) -> bool {
-        let Promises { arch, swap, goni_http, open, persist, encryption, sector_sizes, .. } = &self.promises;
+        let Promises { arch, swap, goni_http, open, persist, encryption, sector_sizes, shadow, .. } =
+            &self.promises;
         match feature {
             Feature::Verity => self.root_hash.is_some(),
             Feature::Swap => *swap,
@@ -156,6 +162,7 @@ impl Expectations {
             Feature::PlainState => self.state.is_some() && *encryption == StateEncryption::None,
             Feature::Persist => !persist.is_empty(),
             Feature::OpenPorts => !open.is_empty(),
+            Feature::OwnKernel | Feature::OwnBootPath => !*shadow,
             Feature::Sectors4096 => sector_sizes.contains(&SectorSize::B4096),
         }
     }
@@ -252,7 +259,7 @@ mod tests {
         table.partitions.clear();
         let found = Expectations::of_table(&table, promises());
         let has: Vec<Feature> = Feature::ALL.into_iter().filter(|feature| found.has(*feature)).collect();
-        assert_eq!(has, [Feature::Iommu, Feature::Persist]);
+        assert_eq!(has, [Feature::Iommu, Feature::Persist, Feature::OwnKernel, Feature::OwnBootPath]);
         assert_eq!(
             found.lacking(&[Feature::Iommu, Feature::State]),
             Some("the image has no state partition")

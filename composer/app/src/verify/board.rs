@@ -12,7 +12,6 @@ use std::collections::BTreeSet;
 
 use goni_model::target::expect::{Board, Expected};
 
-use super::esp::IMAGES;
 use super::evidence::{Evidence, NodeKind, Root};
 use super::objection::{Objection, Verdict, none};
 use crate::stages::board::BOARD;
@@ -32,16 +31,15 @@ pub(super) fn inspect(evidence: &Evidence<'_>) -> Verdict {
     let Some(board) = board(root)? else {
         return Err(Objection::unseen("the image does not say which board it is for"));
     };
-    let esp = evidence.esp.aid()?;
-    let Some((image, program)) = esp.programs(IMAGES).next() else {
+    let Some(booted) = evidence.booted() else {
         return Err(Objection::unseen("there is no kernel image"));
     };
-    let release = program.texts.get(".uname").map(String::as_str).unwrap_or_default();
+    let release = booted.release.as_str();
     if root.node(&format!("usr/lib/modules/{release}")).is_none() {
         return Err(Objection::unseen("the kernel has no modules, as another check tells"));
     }
     let kernel = Kernel::read(root, release)?;
-    let initrd = initrd::names(evidence, image)?;
+    let initrd = initrd::names(evidence, &booted)?;
     let mut problems = Vec::new();
     for module in &board.initrd {
         match kernel.module(module) {
