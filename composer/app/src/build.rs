@@ -35,6 +35,7 @@ use crate::host::scratch::Scratch;
 use crate::progress::{Progress, Unit};
 use crate::project::Project;
 use crate::resolve;
+use crate::rules;
 use crate::stages::image::{self, Parts, Variant, Written};
 use crate::stages::{board, boot, overlay, settings, state};
 use crate::verify::{self, Expectations};
@@ -149,6 +150,8 @@ pub fn build(
         ));
     }
     beside::confess(project, &lock, progress);
+    let rulings = rules::judge(project, &lock)?;
+    rules::confess(project, &rulings, progress);
     let finished = finished(project, &lock, &plan, &inputs, workshop, progress)?;
     files::create_directories(&order.out)?;
     for left in
@@ -168,7 +171,8 @@ pub fn build(
         date: finished.date,
     };
     let made = make(&scratch, &parts, &plan, workshop, progress)?;
-    let manifest = manifest_of(project, &lock, &plan, build, &inputs, &listed, &made);
+    let manifest =
+        Manifest { rules: &rulings, ..manifest_of(project, &lock, &plan, build, &inputs, &listed, &made) };
     finish(&scratch, &order.out, &plan, &manifest, &made.files)?;
     Ok(Built {
         raw: raw(order, &plan, plan.layout.sector_size),
@@ -434,6 +438,7 @@ fn manifest_of<'a>(
         packages: &lock.packages,
         suites: &lock.suites,
         archives: &project.recipe.archives,
+        rules: &[],
     }
 }
 

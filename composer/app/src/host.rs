@@ -15,5 +15,6 @@ pub mod qemu;
 pub mod sandbox;
 pub mod scratch;
 pub mod store;
+pub mod sysfs;
 pub mod toolbox;
 pub mod walk;

@@ -19,6 +19,7 @@ use crate::host::files;
 use crate::host::mirror::DEBIAN_BACKPORTS;
 use crate::progress::{Progress, Unit};
 use crate::project::Project;
+use crate::rules;
 use crate::stages::fetch::Sources;
 use crate::workshop::Workshop;
 
@@ -159,7 +160,8 @@ fn keys(archive: &str, beside: &Beside) -> Result<Keyring, KeysError> {
 /// dates below which an archive is rolled back.
 ///
 /// # Errors
-/// An archive that cannot be had or trusted; wishes that no set of packages satisfies.
+/// An archive that cannot be had or trusted; wishes that no set of packages satisfies; packages that are
+/// known not to fit together.
 pub fn resolve(
     project: &Project,
     previous: Option<&Lock>,
@@ -171,7 +173,9 @@ pub fn resolve(
     let mirrors = beside::mirrors(project, workshop)?;
     let sources = workshop.sources(&mirrors, progress);
     let beside = beside::gather(project, workshop)?;
-    resolve_with(name, arch, request, &beside, previous, sources, workshop.clock())
+    let lock = resolve_with(name, arch, request, &beside, previous, sources, workshop.clock())?;
+    rules::judge(project, &lock)?;
+    Ok(lock)
 }
 
 /// Resolves a request of Debian's archives alone; see [`resolve`].
@@ -261,9 +265,13 @@ fn read(project: &Project, path: &Path) -> Result<Option<Lock>, Failure> {
 /// The lock to build from: the one that is there, if it satisfies the recipe.
 ///
 /// # Errors
-/// There is none, it is another recipe's, or a key of the recipe changed since: then it says which.
+/// There is none, it is another recipe's, or a key of the recipe changed since: then it says which. Its
+/// packages are known not to fit together.
 pub fn satisfied_lock(project: &Project) -> Result<Lock, Failure> {
-    satisfied(project, &project.lock(), project.recipe.name.as_str(), &request(project)?)
+    let name = project.recipe.name.as_str();
+    let lock = satisfied(project, &project.lock(), name, &request(project)?)?;
+    rules::judge(project, &lock)?;
+    Ok(lock)
 }
 
 fn satisfied(project: &Project, path: &Path, name: &str, request: &LockRequest) -> Result<Lock, Failure> {

@@ -9,7 +9,7 @@ fn checked(texts: &[&str]) -> Result<(Recipe, Origins), String> {
     let names = ["upper.toml", "lower.toml"];
     let chain: Vec<FileId> =
         texts.iter().zip(names).map(|(text, name)| sources.add(name, text.as_bytes()).0).collect();
-    let known = Known { targets: ["board".to_owned()].into(), overlays: BTreeSet::new() };
+    let known = Known { targets: ["board".to_owned()].into(), ..Known::default() };
     check(&sources, &chain, &known).map_err(|faults| Faults::new(sources, faults).to_string())
 }
 
