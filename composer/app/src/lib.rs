@@ -15,6 +15,7 @@ pub mod progress;
 pub mod project;
 pub mod resolve;
 pub mod rules;
+pub mod shadow;
 pub mod smoke;
 pub mod stages;
 pub mod verify;

@@ -8,7 +8,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use goni_model::document::checker::{Checker, Text};
-use goni_model::document::fault::{Fault, Faults};
+use goni_model::document::fault::{Fault, Faults, Place};
 use goni_model::document::source::{FileId, Sources, Span};
 use goni_model::document::{MAX_BYTES, nearest};
 use goni_model::gpu::{self, Driver};
@@ -79,6 +79,8 @@ pub struct Project {
     pub origins: Origins,
     /// Its target.
     pub target: Target,
+    /// The target that stands in for it where images are smoked, if it names one.
+    pub shadow: Option<Target>,
     /// What is known not to fit together.
     pub rules: Vec<Rule>,
     /// Its overlays with those they require, each behind what it requires.
@@ -119,6 +121,12 @@ impl Project {
             *file = path.display().to_string();
         }
         within
+    }
+
+    /// The absolute path of the lock of what a shadow boot takes: the recipe's name with `.shadow.lock`.
+    #[must_use]
+    pub fn shadow_lock(&self) -> PathBuf {
+        self.path.with_extension("shadow.lock")
     }
 
     /// The absolute path of the lock: the recipe's name with `.lock`.
@@ -341,6 +349,11 @@ impl Loader<'_> {
             faults.push(Fault::new(goni_model::document::fault::Place::File(*file), message).hint(hint));
         }
 
+        let shadow = match &target {
+            Some(target) => self.shadow(target, boards[0], &known)?,
+            None => None,
+        };
+
         let mut overlays = Vec::new();
         // What an encrypted state needs comes with its key: nobody has to know these packages.
         let encrypted = recipe.state.encryption != StateEncryption::None;
@@ -365,6 +378,7 @@ impl Loader<'_> {
                 recipe,
                 origins,
                 target,
+                shadow,
                 rules,
                 overlays,
                 stand_ins,
@@ -459,7 +473,7 @@ impl Loader<'_> {
         faults: &mut Vec<Fault>,
     ) -> Result<Option<Driver>, Stop> {
         let mut object = |objection: gpu::Objection| {
-            let place = chain.first().map(|file| goni_model::document::fault::Place::File(*file));
+            let place = chain.first().map(|file| Place::File(*file));
             faults.extend(place.map(|place| Fault::new(place, objection.message).hint(objection.hint)));
         };
         let name = match gpu::chosen(target, &recipe.gpu) {
@@ -476,6 +490,28 @@ impl Loader<'_> {
             object(objection);
         }
         Ok(Some(driver))
+    }
+
+    /// The target that stands in for one.
+    fn shadow(&mut self, target: &Target, file: FileId, known: &Known) -> Result<Option<Target>, Stop> {
+        let Some(name) = &target.shadow else { return Ok(None) };
+        let wrong = |message: String| Stop::from(vec![Fault::new(Place::File(file), message)]);
+        if !known.targets.contains(name.as_str()) {
+            let fault = Fault::new(Place::File(file), format!("`shadow` names `{name}`, which is no target"));
+            let near = nearest::nearest(name.as_str(), known.targets.iter().map(String::as_str));
+            let near = near.map(|near| format!("did you mean `{near}`?"));
+            return Err(vec![fault.hint(near.unwrap_or_else(|| "see firmware/".to_owned()))].into());
+        }
+        let boards = self.boards(name, known)?;
+        let shadow = target::check(&self.sources, &boards, name.clone())?;
+        if shadow.qemu.is_none() {
+            return Err(wrong(format!("`shadow` names `{name}`, which has no [qemu]")));
+        }
+        if shadow.arch != target.arch {
+            let (its, ours) = (shadow.arch, target.arch);
+            return Err(wrong(format!("`shadow` names `{name}`, which is {its}; this target is {ours}")));
+        }
+        Ok(Some(shadow))
     }
 
     /// The path that `extends` means: relative to its file, and inside the project.
@@ -518,7 +554,7 @@ impl Loader<'_> {
         if asked.contains(name) {
             let round: Vec<&str> = asked.iter().chain([name]).map(Name::as_str).collect();
             let message = format!("overlays require each other: {}", round.join(" → "));
-            return Err(vec![Fault::new(goni_model::document::fault::Place::File(file), message)].into());
+            return Err(vec![Fault::new(Place::File(file), message)].into());
         }
         match overlay::check(&self.sources, file, name.clone(), &known.overlays) {
             Err(found) => faults.extend(found),
@@ -547,7 +583,7 @@ impl Loader<'_> {
         if good {
             return Ok(file);
         }
-        let fault = Fault::new(goni_model::document::fault::Place::File(file), "the text is not UTF-8");
+        let fault = Fault::new(Place::File(file), "the text is not UTF-8");
         Err(vec![fault.hint("save the file as UTF-8")].into())
     }
 

@@ -12,8 +12,10 @@
 mod accounts;
 mod board;
 mod boot_units;
+mod command_line;
 mod esp;
 mod evidence;
+mod extlinux;
 mod facts;
 mod identity;
 mod modules;
@@ -72,6 +74,7 @@ const CHECKS: &[Check] = &[
     check("board", board::inspect),
     check("boot-units", boot_units::inspect),
     check("esp", esp::inspect),
+    check("extlinux", extlinux::inspect),
     check("identity", identity::inspect),
     check("modules", modules::inspect),
     check("mounts", mounts::inspect),

@@ -63,7 +63,7 @@ pub fn plan(
     let (recipe, target) = (&project.recipe, &project.target);
     // A checked recipe names one at least.
     let (first, further) = recipe.output.sector_sizes.split_first().unwrap_or((&SectorSize::B512, &[]));
-    let layout = Layout::place(*first, &image::sizes(recipe)?)?;
+    let layout = Layout::place(*first, &image::sizes(recipe, target)?)?;
     let further_layouts = further.iter().map(|size| layout.in_sectors_of(*size)).collect();
     let partitions: BTreeMap<Role, _> = layout
         .slots()

@@ -130,6 +130,22 @@ impl DiskFile {
         Ok(())
     }
 
+    /// As [`DiskFile::copy_from`], to another place, so many bytes further on.
+    ///
+    /// # Errors
+    /// What reading or writing raises.
+    pub fn copy_moved(&self, other: &Self, part: Range<u64>, further: u64) -> io::Result<()> {
+        for extent in other.extents()? {
+            let (from, end) = (extent.start.max(part.start), extent.end.min(part.end));
+            if from < end {
+                let size = ByteCount::new(end - from);
+                let mut source = other.window(ByteCount::new(from), size);
+                io::copy(&mut source, &mut self.window(ByteCount::new(from + further), size))?;
+            }
+        }
+        Ok(())
+    }
+
     /// As [`DiskFile::copy_from`], through memory, whatever is there.
     fn copy_bytes(&self, other: &Self, part: Range<u64>) -> io::Result<()> {
         let window =

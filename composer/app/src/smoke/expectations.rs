@@ -59,6 +59,8 @@ pub struct Promises {
     pub encryption: StateEncryption,
     /// The sectors it has images for.
     pub sector_sizes: Vec<SectorSize>,
+    /// Whether another machine stands in for its target's.
+    pub shadow: bool,
 }
 
 impl Promises {
@@ -82,6 +84,7 @@ impl Promises {
             volatile: volatile.into_iter().cloned().collect(),
             encryption: recipe.state.encryption,
             sector_sizes: recipe.output.sector_sizes.clone(),
+            shadow: project.shadow.is_some(),
         }
     }
 }
@@ -134,7 +137,9 @@ impl Expectations {
         Ok(Self::of_table(&gpt::read(&mut whole, size, sector_size).map_err(error)?, promises))
     }
 
-    fn of_table(table: &Table, promises: Promises) -> Self {
+    /// As [`Expectations::of_image`], from the table itself.
+    #[must_use]
+    pub fn of_table(table: &Table, promises: Promises) -> Self {
         let arch = promises.arch;
         let find = |role: Role| table.partitions.iter().find(|found| found.type_guid == role.type_guid(arch));
         let state = table.partitions.iter().find(|found| {
@@ -149,7 +154,7 @@ impl Expectations {
     /// Whether the image has it.
     #[must_use]
     pub fn has(&self, feature: Feature) -> bool {
-        let Promises { swap, goni_http, open, persist, encryption, sector_sizes, modules, .. } =
+        let Promises { swap, goni_http, open, persist, encryption, sector_sizes, modules, shadow, .. } =
             &self.promises;
         match feature {
             Feature::Verity => self.root_hash.is_some(),
@@ -161,6 +166,7 @@ impl Expectations {
             Feature::Persist => !persist.is_empty(),
             Feature::KernelModules => *modules != Modules::default(),
             Feature::OpenPorts => !open.is_empty(),
+            Feature::OwnKernel | Feature::OwnBootPath => !*shadow,
             Feature::Sectors4096 => sector_sizes.contains(&SectorSize::B4096),
         }
     }
@@ -268,7 +274,7 @@ mod tests {
         table.partitions.clear();
         let found = Expectations::of_table(&table, promises());
         let has: Vec<Feature> = Feature::ALL.into_iter().filter(|feature| found.has(*feature)).collect();
-        assert_eq!(has, [Feature::Persist]);
+        assert_eq!(has, [Feature::Persist, Feature::OwnKernel, Feature::OwnBootPath]);
         assert_eq!(
             found.lacking(&[Feature::Persist, Feature::State]),
             Some("the image has no state partition")

@@ -25,11 +25,15 @@ pub enum Feature {
     KernelModules,
     /// An image for disks with sectors of 4096 bytes.
     Sectors4096,
+    /// The kernel of the image itself runs.
+    OwnKernel,
+    /// The image boots as on its target.
+    OwnBootPath,
 }
 
 impl Feature {
     /// All.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 12] = [
         Self::Verity,
         Self::Swap,
         Self::State,
@@ -40,6 +44,8 @@ impl Feature {
         Self::OpenPorts,
         Self::KernelModules,
         Self::Sectors4096,
+        Self::OwnKernel,
+        Self::OwnBootPath,
     ];
 
     /// Its name in check and scenario files.
@@ -56,6 +62,8 @@ impl Feature {
             Self::OpenPorts => "open-ports",
             Self::KernelModules => "kernel-modules",
             Self::Sectors4096 => "sectors-4096",
+            Self::OwnKernel => "own-kernel",
+            Self::OwnBootPath => "own-boot-path",
         }
     }
 
@@ -73,6 +81,8 @@ impl Feature {
             Self::OpenPorts => "the recipe opens no port",
             Self::KernelModules => "the recipe says nothing of kernel modules",
             Self::Sectors4096 => "the recipe has no image for sectors of 4096 bytes",
+            Self::OwnKernel => "another kernel stands in for the image's own",
+            Self::OwnBootPath => "another boot path stands in for the target's own",
         }
     }
 

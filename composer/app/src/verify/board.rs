@@ -14,7 +14,6 @@ use goni_model::gpu::Driven;
 use goni_model::target::expect::{Board, Expected};
 use serde::Serialize;
 
-use super::esp::IMAGES;
 use super::evidence::{Evidence, NodeKind, Root};
 use super::objection::{Objection, Verdict, none};
 use crate::stages::board::BOARD;
@@ -58,16 +57,15 @@ pub(super) fn examine(evidence: &Evidence<'_>) -> Result<(Board, Vec<String>, Ve
     let Some(board) = board(root)? else {
         return Err(Objection::unseen("the image does not say which board it is for"));
     };
-    let esp = evidence.esp.aid()?;
-    let Some((image, program)) = esp.programs(IMAGES).next() else {
+    let Some(booted) = evidence.booted() else {
         return Err(Objection::unseen("there is no kernel image"));
     };
-    let release = program.texts.get(".uname").map(String::as_str).unwrap_or_default();
+    let release = booted.release.as_str();
     if root.node(&format!("usr/lib/modules/{release}")).is_none() {
         return Err(Objection::unseen("the kernel has no modules, as another check tells"));
     }
     let kernel = Kernel::read(root, release)?;
-    let initrd = initrd::names(evidence, image)?;
+    let initrd = initrd::names(evidence, &booted)?;
     let mut missing = Vec::new();
     for module in &board.initrd {
         match kernel.module(module) {
@@ -79,7 +77,7 @@ pub(super) fn examine(evidence: &Evidence<'_>) -> Result<(Board, Vec<String>, Ve
     for expected in &board.expect {
         fits.extend(fit(root, &kernel, &initrd, expected, &board.deny)?);
     }
-    let line = program.texts.get(".cmdline").map(String::as_str).unwrap_or_default();
+    let line = booted.ways.first().map(|way| way.command_line.as_str()).unwrap_or_default();
     missing.extend(not_denied(line, &board.deny));
     if let Some(gpu) = &board.gpu {
         missing.extend(driven(root, &kernel, gpu)?);

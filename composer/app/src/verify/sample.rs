@@ -2,6 +2,8 @@
 //!
 //! Written by the program's own writers and stages; read by others.
 
+mod extlinux;
+
 use std::collections::BTreeMap;
 use std::io::{BufWriter, Read as _, Seek as _, SeekFrom, Write as _};
 use std::path::Path;
@@ -19,6 +21,7 @@ use goni_model::name::ImagePath;
 use goni_model::number::{to_u64, to_usize};
 use goni_model::recipe;
 use goni_model::size::{ByteCount, SectorSize};
+use goni_model::target::BootMethod;
 use goni_model::target::expect::{Board, Expected};
 use goni_model::time::Timestamp;
 use uuid::Uuid;
@@ -49,6 +52,8 @@ pub(super) enum Breakage {
     CommandLine(fn(&str) -> String),
     /// To the EFI system partition.
     SystemPartition(fn(&mut FileTree)),
+    /// To the partition with `extlinux.conf`.
+    App(fn(&mut FileTree)),
     /// To the partition table.
     Table(fn(&mut Table)),
     /// To the size of the EFI system partition's sectors.
@@ -69,12 +74,17 @@ pub(super) struct Sample {
 }
 
 /// Builds the sample for disks of a sector size, broken so.
-pub(super) fn build(directory: &Path, sector_size: SectorSize, breakage: Breakage) -> Sample {
-    let layout = layout(sector_size);
+pub(super) fn build(
+    directory: &Path,
+    boot: BootMethod,
+    sector_size: SectorSize,
+    breakage: Breakage,
+) -> Sample {
+    let layout = layout(boot, sector_size);
     let file = directory.join("sample.raw");
     let disk = DiskFile::create(&file, layout.disk_size).unwrap();
 
-    let mut root = root();
+    let mut root = root(boot);
     let wanted = recipe::State {
         size: layout.disk_size,
         encryption: recipe::StateEncryption::None,
@@ -96,7 +106,10 @@ pub(super) fn build(directory: &Path, sector_size: SectorSize, breakage: Breakag
     if let Breakage::CommandLine(change) = breakage {
         command_line = change(&command_line);
     }
-    let mut esp = system_partition(&command_line);
+    let mut esp = match boot {
+        BootMethod::SystemdBoot => system_partition(&command_line),
+        BootMethod::Extlinux => extlinux::system_partition(),
+    };
     if let Breakage::SystemPartition(change) = breakage {
         change(&mut esp);
     }
@@ -112,6 +125,14 @@ pub(super) fn build(directory: &Path, sector_size: SectorSize, breakage: Breakag
         build_time: DATE,
     };
     fat::write(&esp, &NoContent, &options, &mut disk.window(slot.offset, slot.size)).unwrap();
+    if let Some(slot) = layout.slot(Role::App) {
+        let mut app = extlinux::app(&command_line);
+        if let Breakage::App(change) = breakage {
+            change(&mut app);
+        }
+        let options = ext4::Options::new(slot.size, partition_uuid(Role::App), DATE);
+        ext4::write(&app, &NoContent, &options, &mut disk.window(slot.offset, slot.size)).unwrap();
+    }
     let slot = layout.slot(Role::State).unwrap();
     let options = ext4::Options::new(slot.size, partition_uuid(Role::State), DATE);
     ext4::write(&state, &NoContent, &options, &mut disk.window(slot.offset, slot.size)).unwrap();
@@ -139,14 +160,16 @@ pub(super) fn persist() -> ImagePath {
     "/var/lib/kept".parse().unwrap()
 }
 
-fn layout(sector_size: SectorSize) -> Layout {
-    let sizes = [
-        (Role::Esp, ByteCount::from_mib(512)),
+fn layout(boot: BootMethod, sector_size: SectorSize) -> Layout {
+    let app = (boot == BootMethod::Extlinux).then_some((Role::App, ByteCount::from_mib(32)));
+    let esp = (Role::Esp, ByteCount::from_mib(512));
+    let others = [
         (Role::Root, ByteCount::from_mib(16)),
         (Role::RootVerity, ByteCount::from_mib(1)),
         (Role::Swap, ByteCount::from_mib(64)),
         (Role::State, ByteCount::from_mib(64)),
     ];
+    let sizes: Vec<_> = std::iter::once(esp).chain(app).chain(others).collect();
     Layout::place(sector_size, &sizes).unwrap()
 }
 
@@ -309,7 +332,7 @@ fn record() -> String {
 }
 
 /// What the sample's board has.
-fn board() -> String {
+fn board(boot: BootMethod) -> String {
     let expected = |name: &str, alias: &str, firmware: Option<&str>, root| Expected {
         name: name.to_owned(),
         modaliases: vec![alias.to_owned()],
@@ -323,6 +346,7 @@ fn board() -> String {
     ];
     serde_json::to_string(&Board {
         target: "sample".to_owned(),
+        boot,
         initrd: vec!["disk".to_owned()],
         expect,
         deny: Vec::new(),
@@ -362,7 +386,7 @@ pub(super) fn stub() -> Vec<u8> {
 }
 
 /// A root with its state still in it.
-fn root() -> FileTree {
+fn root(boot: BootMethod) -> FileTree {
     let mut tree = FileTree::new(metadata(0o755, 0, 0), owner());
     for place in ["dev", "proc", "run", "sys", "var/tmp", "usr/local/bin", "root"] {
         directory(&mut tree, place, 0o755, 0, 0);
@@ -395,11 +419,12 @@ fn root() -> FileTree {
     add(&mut tree, &module_file("bus"), 0o644, &module(RELEASE, &[]));
     add(&mut tree, &module_file("gpu"), 0o644, &module(RELEASE, &["amdgpu/a.bin", "amdgpu/other.bin"]));
     add(&mut tree, "usr/lib/firmware/amdgpu/a.bin.xz", 0o644, b"firmware");
-    add(&mut tree, BOARD, 0o644, board().as_bytes());
+    add(&mut tree, BOARD, 0o644, board(boot).as_bytes());
     add(&mut tree, "usr/share/vulkan/icd.d/own_icd.json", 0o644, b"{}");
     add(&mut tree, ADDED, 0o644, &plain_module(RELEASE, &[]));
     add(&mut tree, RECORD, 0o644, record().as_bytes());
     add(&mut tree, &format!("boot/vmlinuz-{RELEASE}"), 0o644, &noise());
+    add(&mut tree, extlinux::TREE_OF_ROOT, 0o644, extlinux::TREE);
     add(&mut tree, "var/lib/dpkg/status", 0o644, STATUS.as_bytes());
     tree
 }

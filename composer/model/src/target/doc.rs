@@ -35,7 +35,7 @@ pub struct TargetDoc {
     pub firmware: Option<FirmwareDoc>,
     /// Its graphics processor.
     pub gpu: Option<TargetGpuDoc>,
-    /// Device trees of the kernel that the board may need.
+    /// Device trees of the kernel, below its folder of device trees: laid where the boot method wants them.
     #[schemars(with = "Option<Vec<String>>")]
     pub device_trees: Option<Vec<Text>>,
     /// Hardware that the board is expected to have: verify proves that an image has what it takes.
@@ -43,9 +43,16 @@ pub struct TargetDoc {
     /// Facts about the board, by name: { gpu = "gfx1151" }.
     #[schemars(with = "Option<BTreeMap<String, String>>")]
     pub traits: Option<BTreeMap<Text, Text>>,
+    /// Another target, with [qemu], whose machine, kernel and boot path stand in for this one where images are
+    /// smoked.
+    #[schemars(with = "Option<String>")]
+    pub shadow: Option<Text>,
     /// How it boots. Default: systemd-boot.
-    #[schemars(with = "Option<String>", extend("enum" = ["systemd-boot"]))]
+    #[schemars(with = "Option<String>", extend("enum" = ["systemd-boot", "extlinux"]))]
     pub boot: Option<Text>,
+    /// The EFI program that reads extlinux.conf, by its path in the image. For extlinux alone.
+    #[schemars(with = "Option<String>")]
+    pub loader: Option<Text>,
     /// The serial console, as in `console=`: "ttyS0,115200". Without it, the kernel chooses.
     #[schemars(with = "Option<String>")]
     pub console: Option<Text>,

@@ -11,8 +11,8 @@ use crate::document::fault::Fault;
 use crate::document::source::Span;
 use crate::gpu::Driven;
 use crate::name::{FirmwarePattern, Modalias, ModuleName, Name};
-use crate::target::Target;
 use crate::target::doc::ExpectDoc;
+use crate::target::{BootMethod, Target};
 
 /// A device, or several of a kind, that a board is expected to have.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -33,6 +33,9 @@ pub struct Expected {
 pub struct Board {
     /// The name of the target.
     pub target: String,
+    /// How it boots.
+    #[serde(default = "uefi")]
+    pub boot: BootMethod,
     /// Modules that the target wants in the initrd.
     pub initrd: Vec<String>,
     /// The hardware.
@@ -51,12 +54,18 @@ impl Board {
     pub fn of(target: &Target, deny: &[ModuleName]) -> Self {
         Self {
             target: target.name.to_string(),
+            boot: target.boot,
             initrd: target.initrd_modules.iter().map(ToString::to_string).collect(),
             expect: target.expect.clone(),
             deny: deny.iter().map(ToString::to_string).collect(),
             gpu: target.gpu.clone(),
         }
     }
+}
+
+/// How every board booted before images said so.
+const fn uefi() -> BootMethod {
+    BootMethod::SystemdBoot
 }
 
 /// Checks `[[expect]]` tables.
