@@ -122,7 +122,18 @@ fn a_build_that_fails_shows_its_log_and_leaves_nothing() {
 /// A key of an owner's with its certificate, if this machine has a program that makes one.
 fn key(file: &Path) -> bool {
     let made = Command::new("openssl")
-        .args(["req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "30", "-subj", "/CN=owner", "-batch"])
+        .args([
+            "req",
+            "-x509",
+            "-newkey",
+            "rsa:2048",
+            "-nodes",
+            "-days",
+            "30",
+            "-subj",
+            "/CN=owner",
+            "-batch",
+        ])
         .arg("-keyout")
         .arg(file)
         .arg("-out")
@@ -156,7 +167,10 @@ fn a_folder_is_built_signed_and_said_to_be_in_the_image() {
     let manifest: Value = serde_json::from_slice(&manifest).unwrap();
     let module = &manifest["modules"][0];
     assert_eq!((module["name"].as_str(), module["signed"].as_bool()), (Some("hello"), Some(true)));
-    assert_eq!((module["from"]["kind"].as_str(), module["from"]["path"].as_str()), (Some("source"), Some("modules/hello")));
+    assert_eq!(
+        (module["from"]["kind"].as_str(), module["from"]["path"].as_str()),
+        (Some("source"), Some("modules/hello"))
+    );
     let names = |key: &str| {
         let list = manifest[key].as_array().unwrap().iter();
         list.map(|package| package["name"].as_str().unwrap().to_owned()).collect::<Vec<_>>()
@@ -165,7 +179,8 @@ fn a_folder_is_built_signed_and_said_to_be_in_the_image() {
     assert!(!names("packages").iter().any(|name| name.starts_with("gcc-14") && name != "gcc-14-base"));
     // The key is named by its certificate alone.
     let listed = manifest["inputs"].as_array().unwrap().iter();
-    let kinds: Vec<&str> = listed.filter_map(|input| input["kind"].as_str()).filter(|kind| kind.starts_with("module")).collect();
+    let kinds: Vec<&str> =
+        listed.filter_map(|input| input["kind"].as_str()).filter(|kind| kind.starts_with("module")).collect();
     assert_eq!(kinds, ["module-source", "module-certificate"]);
     let secret = fs::read_to_string(project.path().join("owner.pem")).unwrap();
     let secret = secret.lines().nth(3).unwrap();

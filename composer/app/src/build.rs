@@ -35,7 +35,6 @@ use crate::progress::{Progress, Unit};
 use crate::project::Project;
 use crate::resolve;
 use crate::stages::image::{self, Parts, Variant, Written};
-use crate::stages::modules::Record;
 use crate::stages::{board, boot, overlay, settings, state};
 use crate::verify::{self, Expectations};
 use crate::workshop::Workshop;
@@ -183,7 +182,8 @@ pub fn build(
         date,
     };
     let made = make(&scratch, &parts, &plan, workshop, progress)?;
-    let manifest = manifest_of(project, &lock, &plan, build, &inputs, &listed, modules, &made);
+    let modules = modules.map(|record| record.modules).unwrap_or_default();
+    let manifest = Manifest { modules, ..manifest_of(project, &lock, &plan, build, &inputs, &listed, &made) };
     finish(&scratch, &order.out, &plan, &manifest, &made.files)?;
     Ok(Built {
         raw: raw(order, &plan, plan.layout.sector_size),
@@ -360,7 +360,6 @@ fn manifest_of<'a>(
     build: StageId,
     inputs: &inputs::Inputs,
     listed: &'a [plan::Input],
-    modules: Option<Record>,
     made: &'a Made,
 ) -> Manifest<'a> {
     let uuids: BTreeMap<Role, Uuid> = made.written.partitions.iter().copied().collect();
@@ -395,7 +394,7 @@ fn manifest_of<'a>(
         inputs: listed,
         recipe: recipe.collect(),
         packages: &lock.packages,
-        modules: modules.map(|record| record.modules).unwrap_or_default(),
+        modules: Vec::new(),
         module_build: &lock.build,
         suites: &lock.suites,
         archives: &project.recipe.archives,

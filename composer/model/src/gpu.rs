@@ -93,8 +93,11 @@ pub(crate) fn check(doc: Option<&GpuDoc>, known: &BTreeSet<String>, checker: &mu
     });
     let memory = doc.memory.as_ref().and_then(|text| {
         let memory: ByteCount = checker.parse(text)?;
-        if memory == ByteCount::ZERO || memory.get() % PAGE != 0 {
-            checker.fault_at(text, format!("`gpu.memory` is {memory}, which is no whole number of pages of 4KiB"));
+        if memory == ByteCount::ZERO || !memory.get().is_multiple_of(PAGE) {
+            checker.fault_at(
+                text,
+                format!("`gpu.memory` is {memory}, which is no whole number of pages of 4KiB"),
+            );
         }
         Some(memory)
     });
@@ -136,7 +139,8 @@ fn check_doc(doc: &DriverDoc, name: Name, checker: &mut Checker) -> Driver {
                 checker.fault(fault.hint("`{pages}` or `{mebibytes}` stands for the amount"));
             }
             // What it becomes must be a word.
-            let _: Option<KernelWord> = checker.parse(&Text::new(option.span(), filled(option.get_ref(), PAGE)));
+            let _: Option<KernelWord> =
+                checker.parse(&Text::new(option.span(), filled(option.get_ref(), PAGE)));
         }
         memory.insert(module, options.iter().map(|option| option.get_ref().clone()).collect());
     }
@@ -164,9 +168,7 @@ fn check_doc(doc: &DriverDoc, name: Name, checker: &mut Checker) -> Driver {
 
 /// An option with the amount in it.
 fn filled(option: &str, bytes: u64) -> String {
-    option
-        .replace("{pages}", &(bytes / PAGE).to_string())
-        .replace("{mebibytes}", &(bytes >> 20).to_string())
+    option.replace("{pages}", &(bytes / PAGE).to_string()).replace("{mebibytes}", &(bytes >> 20).to_string())
 }
 
 /// What stands between a recipe and the driver it asks for.
@@ -241,7 +243,8 @@ impl Driver {
                 options.insert(module.clone(), words);
             }
         }
-        let usual = || USUAL.parse().ok().filter(|name| self.compute.contains_key(name)).into_iter().collect();
+        let usual =
+            || USUAL.parse().ok().filter(|name| self.compute.contains_key(name)).into_iter().collect();
         let compute: Vec<Name> = gpu.compute.clone().unwrap_or_else(usual);
         let mut driven = Driven {
             driver: driver.to_string(),

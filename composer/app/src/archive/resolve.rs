@@ -4,9 +4,7 @@ use std::collections::BTreeMap;
 
 use goni_debian::index::{Index, IndexError, MAX_INDEX};
 use goni_debian::kernel::{Kernel, KernelError};
-use goni_debian::solve::{
-    Chosen, Request, SolveError, Source, Universe, UniverseError, Vendor, Why, solve,
-};
+use goni_debian::solve::{Chosen, Request, SolveError, Source, Universe, UniverseError, Vendor, Why, solve};
 use goni_model::arch::Arch;
 use goni_model::lock::{LOCAL, Lock, LockError, LockRequest, LockedPackage, RequestedArchive};
 use rayon::prelude::*;

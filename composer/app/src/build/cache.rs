@@ -10,6 +10,7 @@ use goni_model::plan::{Plan, StageId, StageKind};
 use goni_model::time::Timestamp;
 
 use crate::beside;
+use crate::build::modules::Sources;
 use crate::build::snapshot;
 use crate::failure::{Class, Classify, Failure};
 use crate::host::files::lock::Lock as FileLock;
@@ -17,7 +18,6 @@ use crate::host::files::{self, FileError};
 use crate::host::sandbox::Emulator;
 use crate::host::scratch::Scratch;
 use crate::host::walk::Directory;
-use crate::build::modules::Sources;
 use crate::progress::Progress;
 use crate::project::Project;
 use crate::stages::configure::{Foreign, configure};
@@ -137,7 +137,11 @@ pub(super) fn deb_files(lock: &Lock, packages: Vec<(LockedPackage, PathBuf)>) ->
 }
 
 /// How programs of this architecture run here; `None`: as they are.
-pub(super) fn foreign(arch: Arch, workshop: &Workshop, progress: &dyn Progress) -> Result<Option<Foreign>, Failure> {
+pub(super) fn foreign(
+    arch: Arch,
+    workshop: &Workshop,
+    progress: &dyn Progress,
+) -> Result<Option<Foreign>, Failure> {
     if of_this_machine() == Some(arch) {
         return Ok(None);
     }

@@ -24,9 +24,7 @@ use crate::progress::Progress;
 use crate::project::Project;
 use crate::stages::configure::configure;
 use crate::stages::fetch::fetch_packages;
-use crate::stages::modules::{
-    self, Folder, LARGEST, Module, Order, Origin, Patch, RECORD, Record, place,
-};
+use crate::stages::modules::{self, Folder, LARGEST, Module, Order, Origin, Patch, RECORD, Record, place};
 use crate::stages::unpack::{Laid, unpack};
 use crate::workshop::Workshop;
 
@@ -128,8 +126,8 @@ pub(super) fn gather(project: &Project, lock: &Lock) -> Result<Sources, Failure>
     if let Some(path) = &project.recipe.kernel.module_key {
         let file = project.file(path);
         let text = files::read_text(&file, LARGEST_KEY)?;
-        let certificate = certificate(&text)
-            .map_err(|lacks| SourceError::Key { path: path.to_string(), lacks })?;
+        let certificate =
+            certificate(&text).map_err(|lacks| SourceError::Key { path: path.to_string(), lacks })?;
         sources.key = Some((file, certificate));
     }
     Ok(sources)
@@ -234,7 +232,10 @@ impl Sources {
         };
         let text = serde_json::to_string_pretty(&record).map_err(SourceError::from)? + "\n";
         let path = |text: &str| TreePath::parse(text.as_bytes()).expect("made of names without a slash");
-        let lay = |module: Module| Laid { path: path(&place(&self.release, &module.recorded)), bytes: module.bytes };
+        let lay = |module: Module| Laid {
+            path: path(&place(&self.release, &module.recorded)),
+            bytes: module.bytes,
+        };
         let mut laid: Vec<Laid> = modules.into_iter().map(lay).collect();
         laid.push(Laid { path: path(RECORD), bytes: text.into_bytes() });
         Ok(laid)
@@ -276,11 +277,22 @@ impl Sources {
             patches: &self.patches,
             key: self.key.as_ref().map(|(path, _)| path.as_path()),
         };
+        // What a killed build left; nobody else is here.
+        for old in files::names(&folder)?
+            .iter()
+            .filter(|name| name.starts_with(".work.") || name.starts_with(".built."))
+        {
+            files::remove_tree(&folder.join(old))?;
+        }
         let (scratch, result) = (Scratch::create(&folder, "work")?, Scratch::create(&folder, "built")?);
         let log = folder.join("last.log");
         let modules = modules::build(&order, scratch.path(), &log, workshop.runner(), progress)?;
         for module in &modules {
-            files::replace(&result.path().join(format!("{}.ko", module.recorded.name)), &module.bytes, 0o644)?;
+            files::replace(
+                &result.path().join(format!("{}.ko", module.recorded.name)),
+                &module.bytes,
+                0o644,
+            )?;
         }
         files::rename(&log, &result.path().join("build.log"))?;
         let recorded: Vec<_> = modules.iter().map(|module| &module.recorded).collect();
@@ -308,7 +320,8 @@ impl Sources {
 
 /// Digest of the packages that modules are built with.
 fn set(lock: &Lock) -> Sha256Digest {
-    let lines: String = lock.build.iter().map(|package| format!("{} {}\n", package.name, package.sha256)).collect();
+    let lines: String =
+        lock.build.iter().map(|package| format!("{} {}\n", package.name, package.sha256)).collect();
     Sha256Digest::of(lines.as_bytes())
 }
 
@@ -325,7 +338,10 @@ fn kept_modules(kept: &Path) -> Result<Option<Vec<Module>>, Failure> {
         let path = kept.join(format!("{}.ko", recorded.name));
         let bytes = files::read_capped(&path, LARGEST)?;
         if Sha256Digest::of(&bytes) != recorded.sha256 {
-            return Err(FileError::io("reading", &path)(std::io::Error::other("other bytes than were written")).into());
+            return Err(FileError::io("reading", &path)(std::io::Error::other(
+                "other bytes than were written",
+            ))
+            .into());
         }
         found.push(Module { recorded, bytes });
     }

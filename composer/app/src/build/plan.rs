@@ -69,7 +69,8 @@ pub fn plan(project: &Project, lock: &Lock, inputs: &[Input], code: &str) -> Res
         inputs.iter().filter(|input| input.kind == "payload").map(|input| input.name.as_str()).collect();
     let packages = serde_json::to_string(&lock.packages)?;
     let overrides = beside::overrides(lock).map(|digest| digest.to_string()).unwrap_or_default();
-    let (of_modules, inputs): (Vec<_>, Vec<_>) = inputs.iter().partition(|input| input.kind.starts_with("module"));
+    let (of_modules, inputs): (Vec<_>, Vec<_>) =
+        inputs.iter().partition(|input| input.kind.starts_with("module"));
     let extra = project.extra_modules();
     let modules = serde_json::to_string(&(&lock.build, &extra, of_modules))?;
     let modules_note = {

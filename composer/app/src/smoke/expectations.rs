@@ -178,10 +178,13 @@ impl Expectations {
         let promises = &self.promises;
         let words = |ports: &[Port]| ports.iter().map(Port::to_string).collect::<Vec<_>>().join(" ");
         let paths = |paths: &[ImagePath]| paths.iter().map(ImagePath::as_str).collect::<Vec<_>>().join(" ");
-        let names = |modules: &[ModuleName]| modules.iter().map(ModuleName::as_str).collect::<Vec<_>>().join(" ");
-        let options = promises.modules.options.iter().flat_map(|(module, words)| {
-            words.iter().map(move |word| format!("{module}.{word}"))
-        });
+        let names =
+            |modules: &[ModuleName]| modules.iter().map(ModuleName::as_str).collect::<Vec<_>>().join(" ");
+        let options = promises
+            .modules
+            .options
+            .iter()
+            .flat_map(|(module, words)| words.iter().map(move |word| format!("{module}.{word}")));
         let options: Vec<String> = options.collect();
         let values = [
             ("root_hash", self.root_hash.map(|hash| hash.to_string()).unwrap_or_default()),

@@ -22,6 +22,10 @@ const LEFT: [&str; 3] = ["var/lib/dkms", "usr/src/linux-headers-", "usr/lib/linu
 pub(super) fn inspect(evidence: &Evidence<'_>) -> Verdict {
     let root = evidence.root.aid()?;
     let record = record(root)?;
+    let modules = format!("usr/lib/modules/{}", record.kernel);
+    if !record.modules.is_empty() && root.node(&modules).is_none() {
+        return Err(Objection::unseen("the kernel has no modules, as another check tells"));
+    }
     let mut problems = Vec::new();
     let mut recorded = BTreeSet::new();
     for module in &record.modules {
@@ -35,7 +39,8 @@ pub(super) fn inspect(evidence: &Evidence<'_>) -> Verdict {
     if !record.modules.is_empty() {
         let index = root.text(&format!("usr/lib/modules/{}/modules.dep", record.kernel))?;
         let above = format!("usr/lib/modules/{}/", record.kernel);
-        let indexed: BTreeSet<&str> = index.lines().filter_map(|line| Some(line.split_once(':')?.0)).collect();
+        let indexed: BTreeSet<&str> =
+            index.lines().filter_map(|line| Some(line.split_once(':')?.0)).collect();
         for place in &recorded {
             let file = place.trim_start_matches('/').strip_prefix(&above).unwrap_or(place);
             if !indexed.contains(file) {
@@ -84,7 +89,8 @@ fn left(root: &Root<'_>, record: &Record) -> Result<Vec<String>, Objection> {
         let found = root.below(folder).map(|(path, _)| path.to_string());
         found.into_iter().find(|path| path.starts_with(&start))
     });
-    let mut problems: Vec<String> = below.map(|path| format!("`{path}` is left of building modules")).collect();
+    let mut problems: Vec<String> =
+        below.map(|path| format!("`{path}` is left of building modules")).collect();
     let sources: BTreeSet<&str> = record
         .modules
         .iter()

@@ -406,7 +406,10 @@ fn root() -> FileTree {
 
 /// What depmod and the kernel's own build list.
 const MODULES: [(&str, &str); 4] = [
-    ("modules.dep", "kernel/disk.ko.xz: kernel/bus.ko.xz\nkernel/bus.ko.xz:\nkernel/gpu.ko.xz:\nupdates/dkms/own.ko:\n"),
+    (
+        "modules.dep",
+        "kernel/disk.ko.xz: kernel/bus.ko.xz\nkernel/bus.ko.xz:\nkernel/gpu.ko.xz:\nupdates/dkms/own.ko:\n",
+    ),
     ("modules.alias", "# Aliases\nalias pci:v*d*bc01sc08i02* disk\nalias pci:v00001002d*bc03* gpu\n"),
     ("modules.builtin", "kernel/hid.ko\n"),
     ("modules.builtin.modinfo", "hid.alias=usb:v*p*\0hid.license=GPL\0"),

@@ -13,8 +13,8 @@ use uuid::Uuid;
 
 use super::evidence::Evidence;
 use super::sample::{
-    ADDED, Breakage, IMAGE, RELEASE, SORTED_LAST, Sample, add, build, byte, carrying_image, chmod, directory, edit,
-    flip, initrd, kernel_image, link, metadata, module, module_file, own, partition_uuid, path,
+    ADDED, Breakage, IMAGE, RELEASE, SORTED_LAST, Sample, add, build, byte, carrying_image, chmod, directory,
+    edit, flip, initrd, kernel_image, link, metadata, module, module_file, own, partition_uuid, path,
     place_of_noise, plain_module, profiled_image, put, stub, tail, write_at,
 };
 use super::{CHECKS, Expectations, Findings, VerifyError, inspect};

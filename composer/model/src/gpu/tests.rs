@@ -88,7 +88,10 @@ fn what_a_driver_or_a_target_cannot_do_is_refused() {
     let (mut board, mut recipe) = (target(TARGET), recipe(""));
     recipe.debian.components.pop();
     let objection = driver(DRIVER).unwrap().merge(&mut board, &recipe).unwrap_err();
-    assert_eq!(objection.message, "the graphics driver `amdgpu` needs component `non-free-firmware` of Debian");
+    assert_eq!(
+        objection.message,
+        "the graphics driver `amdgpu` needs component `non-free-firmware` of Debian"
+    );
     assert_eq!(objection.hint, "write components = [\"main\", \"non-free-firmware\"] to `[debian]`");
 }
 

@@ -217,7 +217,10 @@ fn what_modules_are_built_with_is_a_set_of_its_own() {
     lock.build = vec![package("gcc-14"), package("bash")];
     let lock = lock.canonical().unwrap();
     let text = lock.to_string();
-    assert!(text.contains("request.dkms = [\n    \"v4l2loopback-dkms\",\n]\nrequest.build = true\n"), "{text}");
+    assert!(
+        text.contains("request.dkms = [\n    \"v4l2loopback-dkms\",\n]\nrequest.build = true\n"),
+        "{text}"
+    );
     assert!(text.contains("\nbuild = [\n    { name = \"bash\""), "{text}");
     assert_eq!(text.parse::<Lock>().unwrap(), lock);
     assert_eq!(lock.stale_keys(&request())[0], "`dkms` was [\"v4l2loopback-dkms\"], is []");

@@ -255,7 +255,8 @@ fn contradictions(doc: &RecipeDoc, debian: &Debian, hardening: &Hardening, check
     let listed = kernel.dkms.as_deref().unwrap_or_default();
     for text in listed {
         if debian.packages.iter().any(|package| package.as_str() == text.get_ref()) {
-            let message = format!("package `{}` is both in `debian.packages` and in `kernel.dkms`", text.get_ref());
+            let message =
+                format!("package `{}` is both in `debian.packages` and in `kernel.dkms`", text.get_ref());
             let fault = Fault::new(Span::from(text.span()), message);
             checker.fault(fault.hint("the image has the modules; their source and a compiler stay outside"));
         }
@@ -264,9 +265,12 @@ fn contradictions(doc: &RecipeDoc, debian: &Debian, hardening: &Hardening, check
     if let Some(text) = built.into_iter().next().filter(|_| hardening.only_signed_modules())
         && kernel.module_key.is_none()
     {
-        let message = format!("only signed modules are loaded, and nothing signs those of `{}`", text.get_ref());
+        let message =
+            format!("only signed modules are loaded, and nothing signs those of `{}`", text.get_ref());
         let fault = Fault::new(Span::from(text.span()), message);
-        checker.fault(fault.hint("give `kernel.module-key`, or leave out `hardening.signed-modules` and `lockdown`"));
+        checker.fault(
+            fault.hint("give `kernel.module-key`, or leave out `hardening.signed-modules` and `lockdown`"),
+        );
     }
 }
 

@@ -9,7 +9,7 @@ use goni_model::lock::LockedPackage;
 
 use super::record::Origin;
 use super::run::{Surroundings, WORK};
-use super::{LARGEST, Module, ModulesError, SHOWN, module};
+use super::{LARGEST, Module, ModulesError, module};
 use crate::host::command::last_lines;
 use crate::host::files;
 use crate::host::walk::Directory;
@@ -65,19 +65,15 @@ pub(super) fn build(
                 log.extend(text);
             }
         }
-        let said = || last_lines(log.get(begun..).unwrap_or_default(), SHOWN);
+        let said = log.get(begun..).unwrap_or_default();
         if !good {
-            let (what, release, said) = (from.clone(), release.to_owned(), said());
-            return Err(ModulesError::Build { what, release, said });
+            return Err(surroundings.failed(&from, said));
         }
         for name in promised {
             let built = surroundings.outside(&format!("{place}/{release}/{machine}/module/{name}.ko"));
             match files::read_capped(&built, LARGEST) {
                 Ok(bytes) => modules.push(module(&name, from.clone(), bytes, release, order.arch)?),
-                Err(error) if error.is_not_found() => {
-                    let (what, release, said) = (from.clone(), release.to_owned(), said());
-                    return Err(ModulesError::Missing { what, release, module: name, said });
-                }
+                Err(error) if error.is_not_found() => return Err(surroundings.missing(&from, &name, said)),
                 Err(error) => return Err(error.into()),
             }
         }
@@ -93,13 +89,18 @@ fn patched(
     folder: &str,
     log: &mut Vec<u8>,
 ) -> Result<String, ModulesError> {
-    let Some(patches) = surroundings.order.patches.get(&package.name) else { return Ok("/usr/src".to_owned()) };
+    let Some(patches) = surroundings.order.patches.get(&package.name) else {
+        return Ok("/usr/src".to_owned());
+    };
     let (sources, original) = (format!("{WORK}/src"), file.trim_end_matches("/dkms.conf"));
     let copied = format!("{sources}/{folder}");
     files::create_directories(&surroundings.outside("src"))?;
-    let copy = surroundings
-        .command("/usr/bin/cp", surroundings.sandbox())
-        .args(["--recursive", "--no-preserve=ownership", original, &copied]);
+    let copy = surroundings.command("/usr/bin/cp", surroundings.sandbox()).args([
+        "--recursive",
+        "--no-preserve=ownership",
+        original,
+        &copied,
+    ]);
     let failed = |patch: &str, log: &[u8]| ModulesError::Patch {
         patch: patch.to_owned(),
         package: package.name.clone(),
@@ -148,9 +149,15 @@ fn read(
     file: &str,
 ) -> Result<Configuration, ModulesError> {
     let order = surroundings.order;
-    let command = surroundings
-        .command("/usr/bin/bash", surroundings.sandbox())
-        .args(["-c", READ, "bash", file, order.release, machine(order.arch), &surroundings.headers()]);
+    let command = surroundings.command("/usr/bin/bash", surroundings.sandbox()).args([
+        "-c",
+        READ,
+        "bash",
+        file,
+        order.release,
+        machine(order.arch),
+        &surroundings.headers(),
+    ]);
     let (good, said) = surroundings.ask(&command)?;
     let wrong = |said: String| ModulesError::Configuration { package: package.name.clone(), said };
     if !good {
