@@ -150,6 +150,23 @@ fn a_stale_lock_names_the_key() {
 }
 
 #[test]
+fn packages_that_are_known_not_to_fit_are_refused_unless_the_recipe_says_why_not() {
+    let project = project();
+    let rules = project.path().join("firmware/rules.toml");
+    let rule = "[[rule]]\nname = \"no-linux\"\nwhen = [\"kernel (>= 1)\"]\n\
+        reason = \"these tests know one\"\nsource = \"tests/bad_input.rs\"\n";
+    fs::write(&rules, fs::read_to_string(&rules).unwrap() + rule).unwrap();
+    let found = "rule `no-linux`: it has `linux-image-amd64` ";
+    let hint = "hint: choose other packages; or, if you know better, say why in the recipe";
+    let said = build_refused(&project, &[], 2, &[found, hint]);
+    assert!(said.contains("these tests know one (known from: tests/bad_input.rs)"), "{said}");
+    let recipe = project.recipe();
+    let overridden = "\n[rules.override]\nno-linux = \"a test\"\n";
+    fs::write(&recipe, fs::read_to_string(&recipe).unwrap() + overridden).unwrap();
+    good(project.program(&["lock", "--check", recipe.to_str().unwrap()]).output().unwrap());
+}
+
+#[test]
 fn a_lock_that_is_none_is_a_matter_of_trust() {
     let project = project();
     for damage in [

@@ -8,6 +8,9 @@ use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 
+use goni_compose::host::project::ProjectFiles;
+use goni_compose::project;
+
 /// The program, in a folder, without the caller's terminal settings.
 fn goni_compose(folder: &Path, arguments: &[&str]) -> Output {
     Command::new(env!("CARGO_BIN_EXE_goni-compose"))
@@ -212,7 +215,7 @@ fn a_closed_pipe_is_nobodys_fault() {
 
 #[test]
 fn schemas_are_deterministic_and_name_every_table() {
-    for (kind, key) in [("recipe", "swap"), ("target", "qemu"), ("overlay", "mask")] {
+    for (kind, key) in [("recipe", "swap"), ("target", "qemu"), ("overlay", "mask"), ("rules", "rule")] {
         let first = goni_compose(&here(), &["schema", kind]).stdout;
         assert_eq!(first, goni_compose(&here(), &["schema", kind]).stdout);
         let schema: serde_json::Value = serde_json::from_slice(&first).unwrap();
@@ -231,62 +234,119 @@ fn completions_know_the_verbs() {
     }
 }
 
-/// The names of the graphics drivers.
-fn drivers() -> std::collections::BTreeSet<String> {
-    let files = paths(&here().join("firmware/_gpu"));
-    files.iter().filter_map(|path| Some(path.file_stem()?.to_str()?.to_owned())).collect()
+#[test]
+fn every_recipe_and_target_of_the_project_is_well_formed() {
+    let shelf = project::shelf(&ProjectFiles, &here()).unwrap();
+    assert!(shelf.recipes.len() > 3 && shelf.targets.len() > 3, "{shelf:?}");
+    for recipe in &shelf.recipes {
+        let loaded = project::load(&ProjectFiles, recipe).unwrap();
+        assert!(shelf.targets.contains(loaded.recipe.target.as_str()));
+    }
+    for name in &shelf.targets {
+        project::target(&ProjectFiles, &shelf, &name.parse().unwrap()).unwrap();
+    }
 }
 
 #[test]
-fn every_recipe_and_target_of_the_project_is_well_formed() {
-    let known = goni_model::recipe::Known {
-        targets: names_of(&here().join("firmware")),
-        overlays: names_of(&here().join("overlays")),
-        drivers: drivers(),
-    };
-    let mut recipes = 0;
-    for path in paths(&here().join("recipes")) {
-        if path.extension().is_none_or(|extension| extension != "toml") {
-            continue;
-        }
-        let mut sources = goni_model::document::source::Sources::new();
-        let mut chain = Vec::new();
-        let mut next = Some(path.clone());
-        while let Some(path) = next {
-            let (file, good) = sources.add(path.display().to_string(), &fs::read(&path).unwrap());
-            assert!(good);
-            chain.push(file);
-            let extends = goni_model::recipe::inspect(&sources, file).unwrap();
-            next = extends.map(|text| path.with_file_name(text.get_ref()));
-        }
-        // What others extend need not be whole by itself.
-        if path.parent().unwrap().ends_with("recipes") {
-            let (recipe, _) = goni_model::recipe::check(&sources, &chain, &known).unwrap();
-            assert!(known.targets.contains(recipe.target.as_str()));
-            recipes += 1;
-        }
+fn a_new_target_is_like_another_and_never_in_the_place_of_one() {
+    let project = project();
+    let path = project.path().join("firmware/desk/target.toml");
+    let output = goni_compose(project.path(), &["target", "new", "desk", "--from", "board"]);
+    assert_eq!(output.status.code(), Some(0), "{}", text(&output.stderr));
+    let written = fs::read_to_string(&path).unwrap();
+    assert!(written.contains("\nextends = \"board\"\n"), "{written}");
+    // It can be used as it is.
+    let recipe = GOOD.replace("\"board\"", "\"desk\"");
+    fs::write(project.path().join("recipes/test.toml"), recipe).unwrap();
+    let output = goni_compose(project.path(), &["check", "recipes/test.toml"]);
+    assert_eq!(text(&output.stdout), "test 1 for desk (amd64): good\n");
+
+    fs::write(&path, written.replace("extends", "# mine\nextends")).unwrap();
+    let before = paths(project.path());
+    for (name, from, said) in [
+        ("desk", "board", "there is a target `desk` already"),
+        ("tower", "bord", "there is no target `bord` in `firmware/`"),
+        ("../tower", "board", "is not a name"),
+    ] {
+        let output = goni_compose(project.path(), &["target", "new", name, "--from", from]);
+        assert_eq!(output.status.code(), Some(2), "{name}");
+        assert!(text(&output.stderr).contains(said), "{}", text(&output.stderr));
     }
-    assert!(recipes > 0);
-    for name in &known.targets {
-        let mut sources = goni_model::document::source::Sources::new();
-        let (mut chain, mut next) = (Vec::new(), Some(name.clone()));
-        while let Some(name) = next {
-            let path = here().join("firmware").join(&name).join("target.toml");
-            let (file, _) = sources.add(name, &fs::read(path).unwrap());
-            chain.push(file);
-            let extends = goni_model::target::inspect(&sources, file).unwrap();
-            next = extends.map(|text| text.into_inner());
-        }
-        goni_model::target::check(&sources, &chain, name.parse().unwrap()).unwrap();
-    }
-    assert!(known.targets.contains("qemu-x86_64"));
+    assert_eq!(paths(project.path()), before);
+    assert!(fs::read_to_string(&path).unwrap().contains("# mine"));
+    let elsewhere = tempfile::tempdir().unwrap();
+    let output = goni_compose(elsewhere.path(), &["target", "new", "desk", "--from", "board"]);
+    assert!(text(&output.stderr).contains("no project around"), "{}", text(&output.stderr));
 }
 
-/// The folders of a folder.
-fn names_of(folder: &Path) -> BTreeSet<String> {
-    let entries = fs::read_dir(folder).unwrap().map(Result::unwrap);
-    let folders = entries.filter(|entry| entry.path().is_dir());
-    // What begins so is shared by several.
-    let names = folders.map(|entry| entry.file_name().into_string().unwrap());
-    names.filter(|name| !name.starts_with('_')).collect()
+#[test]
+fn a_target_is_checked_without_a_recipe() {
+    let project = project();
+    let output = goni_compose(project.path(), &["target", "check", "board"]);
+    assert_eq!(output.status.code(), Some(0), "{}", text(&output.stderr));
+    let said = text(&output.stdout);
+    assert!(said.starts_with("board (amd64): a board for tests\nremark: no [[expect]]"), "{said}");
+    assert!(said.ends_with("shows how its image fits the board\n"), "{said}");
+}
+
+#[test]
+fn a_machine_is_drafted_from_its_sys_and_proc() {
+    let machine = tempfile::tempdir().unwrap();
+    let root = machine.path();
+    let write = |path: &str, content: &str| {
+        let path = root.join(path);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(path, content).unwrap();
+    };
+    let link = |path: &str, to: &str| {
+        let path = root.join(path);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        symlink(root.join(to), path).unwrap();
+    };
+    let disk = "sys/devices/pci0000:00/0000:01:00.0";
+    let port = "sys/devices/pci0000:00/0000:00:1c.0";
+    write(&format!("{disk}/modalias"), "pci:v0000144Dd0000A808sv0000144Dsd0000A801bc01sc08i02\n");
+    write(&format!("{disk}/nvme/nvme0/nvme0n1/nvme0n1p2/dev"), "259:2\n");
+    write(&format!("{port}/modalias"), "pci:v00008086d0000A33Csv00000000sd00000000bc06sc04i00\n");
+    write("sys/devices/virtual/block/dm-0/dev", "254:0\n");
+    link("sys/devices/virtual/block/dm-0/slaves/nvme0n1p2", &format!("{disk}/nvme/nvme0/nvme0n1/nvme0n1p2"));
+    link("sys/dev/block/254:0", "sys/devices/virtual/block/dm-0");
+    for (device, driver) in [(disk, "nvme"), (port, "pcieport")] {
+        fs::create_dir_all(root.join("sys/module").join(driver)).unwrap();
+        link(&format!("sys/bus/pci/drivers/{driver}/module"), &format!("sys/module/{driver}"));
+        link(&format!("{device}/driver"), &format!("sys/bus/pci/drivers/{driver}"));
+        link(&format!("sys/bus/pci/devices/{}", device.rsplit('/').next().unwrap()), device);
+    }
+    write("sys/devices/platform/npu/modalias", "of:NnpuT(null)Cacme,npuCacme,any\n");
+    write("sys/devices/platform/npu/of_node/compatible", "acme,npu\0acme,any\0");
+    link("sys/bus/platform/devices/npu", "sys/devices/platform/npu");
+    write("sys/class/tty/console/active", "ttyS1 tty0\n");
+    write("sys/class/dmi/id/sys_vendor", "Acme\n");
+    write("sys/class/dmi/id/product_name", "Desk \"2\"\n");
+    write("proc/self/mountinfo", "22 1 254:0 / / ro,relatime - ext4 /dev/dm-0 ro\n");
+    write("proc/modules", "nvme 61440 3 - Live 0x0\n");
+
+    let output = goni_compose(root, &["target", "probe", "--root", root.to_str().unwrap()]);
+    assert_eq!(text(&output.stderr), "");
+    let draft = text(&output.stdout);
+    for said in [
+        "summary = \"Acme Desk 2\"",
+        "console = \"ttyS1,115200\"",
+        "name = \"nvme\"\nmodalias = [\n    \"pci:v0000144Dd0000A808sv0000144Dsd0000A801bc01sc08i02\",\n]\nroot = true",
+        "# The root was reached through: nvme.",
+        "#   acme,npu",
+    ] {
+        assert!(draft.contains(said), "{said} in\n{draft}");
+    }
+    assert!(!draft.contains("pcieport"), "{draft}");
+    // A draft is a target.
+    let project = project();
+    fs::create_dir_all(project.path().join("firmware/drafted")).unwrap();
+    let draft = draft.replace("generic-x86_64", "board").replace("generic-aarch64", "board");
+    fs::write(project.path().join("firmware/drafted/target.toml"), draft).unwrap();
+    let output = goni_compose(project.path(), &["target", "check", "drafted"]);
+    assert_eq!(output.status.code(), Some(0), "{}", text(&output.stderr));
+
+    let output = goni_compose(root, &["target", "probe", "--root", "nowhere"]);
+    assert_eq!(output.status.code(), Some(6));
 }

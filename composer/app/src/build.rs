@@ -34,6 +34,7 @@ use crate::host::scratch::Scratch;
 use crate::progress::{Progress, Unit};
 use crate::project::Project;
 use crate::resolve;
+use crate::rules;
 use crate::stages::image::{self, Parts, Variant, Written};
 use crate::stages::{board, boot, overlay, settings, state};
 use crate::verify::{self, Expectations};
@@ -53,6 +54,8 @@ pub struct Order {
     pub out: PathBuf,
     /// Build even if what is there is what would be built.
     pub force: bool,
+    /// Where the image is of another architecture, let none of this machine's programs configure it.
+    pub emulate: bool,
 }
 
 /// A verified image.
@@ -116,7 +119,7 @@ pub fn plan(
     let inputs = inputs::gather(project, order, workshop, progress)?;
     let modules = modules::gather(project, &lock)?;
     let listed = [inputs.listed(), modules.listed()].concat();
-    Ok(plan::plan(project, &lock, &listed, CODE)?)
+    Ok(plan::plan(project, &lock, cache::twins(&lock, order.emulate), &listed, CODE)?)
 }
 
 /// Builds.
@@ -133,7 +136,8 @@ pub fn build(
     let inputs = inputs::gather(project, order, workshop, progress)?;
     let modules = modules::gather(project, &lock)?;
     let listed = [inputs.listed(), modules.listed()].concat();
-    let plan = plan::plan(project, &lock, &listed, CODE)?;
+    let twins = cache::twins(&lock, order.emulate);
+    let plan = plan::plan(project, &lock, twins, &listed, CODE)?;
     let program = program()?;
     // What the whole image depends on: the last stage, and the very program that runs the stages.
     let build = StageId::of(StageKind::Export, &program, "", plan.id(StageKind::Export), plan.source_date);
@@ -151,8 +155,11 @@ pub fn build(
         ));
     }
     beside::confess(project, &lock, progress);
+    let rulings = rules::judge(project, &lock)?;
+    rules::confess(project, &rulings, progress);
     let date = Timestamp::from_seconds(i64::try_from(lock.source_date).unwrap_or(i64::MAX));
-    let configured = cache::configured(project, &lock, &plan, &program, &modules, workshop, progress)?;
+    let sources = cache::Ingredients { lock: &lock, twins, modules: &modules };
+    let configured = cache::configured(project, &sources, &plan, &program, workshop, progress)?;
     workshop.interrupt().check()?;
     let cache::Configured { tree: mut root, directory, in_use: _in_use } = configured;
     let mut contents = Contents::new(directory);
@@ -182,8 +189,11 @@ pub fn build(
         date,
     };
     let made = make(&scratch, &parts, &plan, workshop, progress)?;
-    let modules = modules.map(|record| record.modules).unwrap_or_default();
-    let manifest = Manifest { modules, ..manifest_of(project, &lock, &plan, build, &inputs, &listed, &made) };
+    let manifest = Manifest {
+        rules: &rulings,
+        modules: modules.map(|record| record.modules).unwrap_or_default(),
+        ..manifest_of(project, &lock, &plan, build, &inputs, &listed, &made)
+    };
     finish(&scratch, &order.out, &plan, &manifest, &made.files)?;
     Ok(Built {
         raw: raw(order, &plan, plan.layout.sector_size),
@@ -398,6 +408,7 @@ fn manifest_of<'a>(
         module_build: &lock.build,
         suites: &lock.suites,
         archives: &project.recipe.archives,
+        rules: &[],
     }
 }
 

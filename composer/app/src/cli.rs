@@ -15,6 +15,7 @@ mod render;
 pub mod run;
 pub mod schema;
 pub mod smoke;
+pub mod target;
 pub mod terminal;
 pub mod toolbox;
 pub mod verify;
@@ -62,6 +63,7 @@ fn dispatch(arguments: &Arguments, terminal: &Terminal) -> Result<ExitCode, Fail
         Verb::Verify(arguments) => verify::run(arguments, global, terminal),
         Verb::Smoke(arguments) => smoke::run(arguments, global, terminal),
         Verb::Run(arguments) => run::run(arguments, global, terminal),
+        Verb::Target(arguments) => target::run(arguments, global, terminal),
         Verb::Schema(arguments) => schema::run(arguments, terminal),
         Verb::Completions(arguments) => completions::run(arguments, terminal),
     };

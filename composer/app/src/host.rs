@@ -3,6 +3,7 @@
 pub mod clock;
 pub mod command;
 pub mod contents;
+pub mod cover;
 pub mod disk_file;
 pub mod environment;
 pub mod fetch;
@@ -15,5 +16,6 @@ pub mod qemu;
 pub mod sandbox;
 pub mod scratch;
 pub mod store;
+pub mod sysfs;
 pub mod toolbox;
 pub mod walk;

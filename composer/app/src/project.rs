@@ -19,6 +19,7 @@ use goni_model::name::{Name, ProjectPath};
 use goni_model::overlay::{self, Overlay};
 use goni_model::recipe::origin::{Origin, Origins};
 use goni_model::recipe::{self, Known, Recipe, StateEncryption};
+use goni_model::rules::{self, Rule};
 use goni_model::target::{self, Target};
 
 use crate::failure::{Class, Classify};
@@ -77,6 +78,8 @@ pub struct Project {
     pub origins: Origins,
     /// Its target.
     pub target: Target,
+    /// What is known not to fit together.
+    pub rules: Vec<Rule>,
     /// Its overlays with those they require, each behind what it requires.
     pub overlays: Vec<LoadedOverlay>,
     /// By payload, the overlays that stand in where nothing gives its bytes.
@@ -137,6 +140,14 @@ pub enum ProjectError {
         /// Why.
         source: io::Error,
     },
+    /// The project has no such target.
+    #[error("there is no target `{name}` in `firmware/`")]
+    Target {
+        /// As typed.
+        name: String,
+        /// One that may have been meant.
+        hint: Option<String>,
+    },
     /// A file or folder of the project cannot be read.
     #[error("reading `{path}`")]
     Read {
@@ -163,7 +174,7 @@ impl Classify for ProjectError {
 
     fn hint(&self) -> Option<String> {
         match self {
-            Self::Recipe { hint, .. } => hint.clone(),
+            Self::Recipe { hint, .. } | Self::Target { hint, .. } => hint.clone(),
             Self::NoProject { .. } => Some("a project's folder has `firmware/` and `overlays/`".to_owned()),
             Self::Read { .. } | Self::Faults(_) => None,
         }
@@ -190,6 +201,68 @@ pub fn load(files: &dyn Files, path: &Path) -> Result<Project, ProjectError> {
     let mut loader = Loader { files, root, here, sources: Sources::new() };
     match loader.load(absolute) {
         Ok(project) => Ok(project),
+        Err(Stop::Faults(faults)) => Err(Faults::new(loader.sources, faults).into()),
+        Err(Stop::Error(error)) => Err(error),
+    }
+}
+
+/// A project's folder and what it has in it, without a recipe.
+#[derive(Debug, Clone)]
+pub struct Shelf {
+    /// The absolute path of the project's folder.
+    pub root: PathBuf,
+    /// Its targets.
+    pub targets: BTreeSet<String>,
+    /// Its recipes: files in `recipes/`.
+    pub recipes: Vec<PathBuf>,
+}
+
+/// Looks for the project around a folder.
+///
+/// # Errors
+/// There is none, or a folder cannot be read.
+pub fn shelf(files: &dyn Files, folder: &Path) -> Result<Shelf, ProjectError> {
+    let shown = || folder.display().to_string();
+    let absolute = files.absolute(folder).map_err(|source| ProjectError::Read { path: shown(), source })?;
+    let root = absolute
+        .ancestors()
+        .find(|folder| files.is_folder(&folder.join("firmware")))
+        .ok_or_else(|| ProjectError::NoProject { path: shown() })?
+        .to_owned();
+    let here = files.here().unwrap_or_default();
+    let loader = Loader { files, root, here, sources: Sources::new() };
+    let targets = match loader.folders_with("firmware", "target.toml") {
+        Ok(targets) => targets,
+        Err(Stop::Error(error)) => return Err(error),
+        Err(Stop::Faults(faults)) => return Err(Faults::new(loader.sources, faults).into()),
+    };
+    let folder = loader.root.join("recipes");
+    let names =
+        files.names(&folder).map_err(|source| ProjectError::Read { path: loader.shown(&folder), source })?;
+    let recipes = names.iter().filter(|name| name.ends_with(".toml")).map(|name| folder.join(name));
+    Ok(Shelf { recipes: recipes.collect(), targets, root: loader.root })
+}
+
+/// Loads one target of a project, without a recipe.
+///
+/// # Errors
+/// There is none of this name, or its files are not right.
+pub fn target(files: &dyn Files, shelf: &Shelf, name: &Name) -> Result<Target, ProjectError> {
+    let here = files.here().unwrap_or_default();
+    let mut loader = Loader { files, root: shelf.root.clone(), here, sources: Sources::new() };
+    if !shelf.targets.contains(name.as_str()) {
+        let hint = nearest::nearest(name.as_str(), shelf.targets.iter().map(String::as_str));
+        return Err(ProjectError::Target {
+            name: name.to_string(),
+            hint: hint.map(|meant| format!("did you mean `{meant}`?")),
+        });
+    }
+    let known = Known { targets: shelf.targets.clone(), ..Known::default() };
+    let loaded = loader
+        .boards(name, &known)
+        .and_then(|chain| Ok(target::check(&loader.sources, &chain, name.clone())?));
+    match loaded {
+        Ok(target) => Ok(target),
         Err(Stop::Faults(faults)) => Err(Faults::new(loader.sources, faults).into()),
         Err(Stop::Error(error)) => Err(error),
     }
@@ -243,7 +316,9 @@ struct Loader<'f> {
 
 impl Loader<'_> {
     fn load(&mut self, path: PathBuf) -> Result<Project, Stop> {
+        let rules = self.rules()?;
         let known = Known {
+            rules: rules.iter().map(|rule| rule.name.to_string()).collect(),
             targets: self.folders_with("firmware", "target.toml")?,
             overlays: self.folders_with("overlays", "overlay.toml")?,
             drivers: self.drivers()?,
@@ -288,11 +363,22 @@ impl Loader<'_> {
                 recipe,
                 origins,
                 target,
+                rules,
                 overlays,
                 stand_ins,
             }),
             _ => Err(faults.into()),
         }
+    }
+
+    /// The project's rules of compatibility; a project may have none.
+    fn rules(&mut self) -> Result<Vec<Rule>, Stop> {
+        let path = self.root.join("firmware/rules.toml");
+        if !self.files.is_file(&path) {
+            return Ok(Vec::new());
+        }
+        let file = self.add(&path)?;
+        Ok(rules::check(&self.sources, file)?)
     }
 
     /// The files of a recipe: itself first, the one that extends none last.

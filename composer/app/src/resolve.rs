@@ -12,10 +12,12 @@ use crate::archive::{self, SuiteRequest};
 use crate::beside::{self, Beside};
 use crate::failure::{Class, Classify, Failure};
 use crate::host::clock::Clock;
+use crate::host::environment;
 use crate::host::files;
 use crate::host::mirror::DEBIAN_BACKPORTS;
 use crate::progress::{Progress, Unit};
 use crate::project::Project;
+use crate::rules;
 use crate::stages::fetch::Sources;
 use crate::workshop::Workshop;
 
@@ -140,7 +142,8 @@ fn keys(archive: &str, beside: &Beside) -> Result<Keyring, KeysError> {
 /// dates below which an archive is rolled back.
 ///
 /// # Errors
-/// An archive that cannot be had or trusted; wishes that no set of packages satisfies.
+/// An archive that cannot be had or trusted; wishes that no set of packages satisfies; packages that are
+/// known not to fit together.
 pub fn resolve(
     project: &Project,
     previous: Option<&Lock>,
@@ -152,27 +155,33 @@ pub fn resolve(
     let mirrors = beside::mirrors(project, workshop)?;
     let sources = workshop.sources(&mirrors, progress);
     let beside = beside::gather(project, workshop)?;
-    resolve_with(name, arch, request, &beside, previous, sources, workshop.clock())
+    // The other architecture, where this machine is of it.
+    let twins = environment::arch_of_this_machine().filter(|machine| *machine != arch);
+    let lock = resolve_with(name, (arch, twins), request, &beside, previous, sources, workshop.clock())?;
+    rules::judge(project, &lock)?;
+    Ok(lock)
 }
 
-/// Resolves a request of Debian's archives alone; see [`resolve`].
+/// Resolves a request of Debian's archives alone, with twins for machines of the second architecture;
+/// see [`resolve`].
 ///
 /// # Errors
 /// As there.
 pub fn resolve_request(
     name: &str,
-    arch: Arch,
+    arches: (Arch, Option<Arch>),
     request: LockRequest,
     previous: Option<&Lock>,
     sources: Sources<'_>,
     clock: &dyn Clock,
 ) -> Result<Lock, Failure> {
-    resolve_with(name, arch, request, &Beside::default(), previous, sources, clock)
+    resolve_with(name, arches, request, &Beside::default(), previous, sources, clock)
 }
 
+/// Resolves for an architecture, and finds the twins of another.
 fn resolve_with(
     name: &str,
-    arch: Arch,
+    (arch, twins): (Arch, Option<Arch>),
     request: LockRequest,
     beside: &Beside,
     previous: Option<&Lock>,
@@ -196,10 +205,15 @@ fn resolve_with(
                     max_age: beside.max_ages.get(&archive.name).copied().or(Some(DEFAULT_MAX_AGE)),
                     ..Freshness::at(clock.now())
                 },
+                // A vendor's archive need not have another architecture.
+                arches: [Some(arch), twins.filter(|_| !beside.keys.contains_key(&archive.name))]
+                    .into_iter()
+                    .flatten()
+                    .collect(),
             });
         }
     }
-    let snapshots = archive::fetch_suites(&suites, arch, sources)?;
+    let snapshots = archive::fetch_suites(&suites, sources)?;
     for snapshot in snapshots.iter().filter(|snapshot| !snapshot.waived.is_empty()) {
         let words: Vec<&str> = snapshot.waived.iter().map(|weakness| weakness.name()).collect();
         let archive = &snapshot.locked.archive;
@@ -207,7 +221,10 @@ fn resolve_with(
             .progress
             .warn(&format!("archive `{archive}` is trusted by a weak key ({})", words.join(", ")));
     }
-    let lock = archive::resolve(name, arch, request, beside, &snapshots)?;
+    let mut lock = archive::resolve(name, arch, request, beside, &snapshots)?;
+    if let Some(arch) = twins {
+        lock.twins = archive::twins(&lock, arch, &snapshots)?;
+    }
     sources.progress.end(STAGE, &format!("{} packages", lock.packages.len()));
     Ok(lock)
 }
@@ -231,7 +248,8 @@ pub fn read_lock(project: &Project) -> Result<Option<Lock>, Failure> {
 /// The lock to build from: the one that is there, if it satisfies the recipe.
 ///
 /// # Errors
-/// There is none, it is another recipe's, or a key of the recipe changed since: then it says which.
+/// There is none, it is another recipe's, or a key of the recipe changed since: then it says which. Its
+/// packages are known not to fit together.
 pub fn satisfied_lock(project: &Project) -> Result<Lock, Failure> {
     let (path, recipe) = (shown(&project.lock()), shown(&project.path));
     let Some(lock) = read_lock(project)? else {
@@ -242,7 +260,10 @@ pub fn satisfied_lock(project: &Project) -> Result<Lock, Failure> {
         return Err(StaleLock::Other { path, recipe, of, arch }.into());
     }
     match lock.stale_keys(&request(project)?) {
-        keys if keys.is_empty() => Ok(lock),
+        keys if keys.is_empty() => {
+            rules::judge(project, &lock)?;
+            Ok(lock)
+        }
         keys => Err(StaleLock::Keys { path, recipe, keys }.into()),
     }
 }

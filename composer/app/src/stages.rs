@@ -11,4 +11,5 @@ pub mod overlay;
 pub mod settings;
 pub mod state;
 pub mod toolbox;
+pub mod twins;
 pub mod unpack;

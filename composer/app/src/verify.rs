@@ -46,6 +46,7 @@ use crate::host::clock::Stopwatch;
 use crate::host::disk_file::DiskFile;
 use crate::host::environment::node_name;
 use crate::progress::{Progress, Unit};
+pub use board::Fit;
 use evidence::Evidence;
 pub use facts::{Expectations, Facts, PartitionFact, ProfileFact};
 use objection::{Objection, Verdict};
@@ -101,6 +102,12 @@ pub enum VerifyError {
         #[source]
         source: io::Error,
     },
+    /// What it says of its board cannot be read.
+    #[error("what the image says of its board: {reason}")]
+    Board {
+        /// Why.
+        reason: String,
+    },
     /// It is an image, but not a raw one.
     #[error("`{path}` is a {format} image: raw images are read")]
     Format {
@@ -115,13 +122,14 @@ impl Classify for VerifyError {
     fn class(&self) -> Class {
         match self {
             Self::Io { .. } => Class::Environment,
+            Self::Board { .. } => Class::Check,
             Self::Format { .. } => Class::Recipe,
         }
     }
 
     fn hint(&self) -> Option<String> {
         match self {
-            Self::Io { .. } => None,
+            Self::Io { .. } | Self::Board { .. } => None,
             Self::Format { path, format: "qcow2" } => Some(format!(
                 "make it raw first: goni-compose toolbox qemu-img convert -O raw {path} {path}.raw"
             )),
@@ -168,6 +176,21 @@ impl Findings {
 /// The file cannot be read at all, or is visibly no raw image.
 pub fn verify(disk: &DiskFile, progress: &dyn Progress) -> Result<Findings, VerifyError> {
     inspect(disk, &node_name(), progress)
+}
+
+/// How each device that the image's board is expected to have fares in it.
+///
+/// # Errors
+/// The file cannot be read at all, or is visibly no raw image; it does not say which board it is for.
+pub fn board_fit(disk: &DiskFile) -> Result<Vec<Fit>, VerifyError> {
+    let builder = node_name();
+    let evidence = Evidence::gather(disk, &builder)?;
+    board::examine(&evidence).map(|(_, _, fits)| fits).map_err(|objection| VerifyError::Board {
+        reason: match objection {
+            Objection::Differs { expected, observed } => format!("not {expected}: {observed}"),
+            Objection::Unseen { reason } => reason,
+        },
+    })
 }
 
 /// As [`verify`], on a machine of a name.

@@ -17,6 +17,7 @@ pub mod plan;
 pub mod port;
 pub mod recipe;
 pub mod report;
+pub mod rules;
 pub mod size;
 pub mod target;
 pub mod time;

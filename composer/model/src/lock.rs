@@ -16,7 +16,7 @@ use serde::{Deserialize, Serialize};
 use crate::arch::Arch;
 use crate::digest::Sha256Digest;
 
-pub use check::{LockError, archive_path_fault, package_name_fault};
+pub use check::{LockError, archive_path_fault, package_name_fault, without_rebuild};
 pub use text::ParseLockError;
 
 /// What stands for an archive where a package is a file of the project.
@@ -42,6 +42,10 @@ pub struct Lock {
     pub packages: Vec<LockedPackage>,
     /// The packages that kernel modules are built with, and from; none of these is in the image by that.
     pub build: Vec<LockedPackage>,
+    /// Packages of the image as another architecture has them, sorted by name. A machine of that
+    /// architecture runs their programs instead of the image's own while it configures the image;
+    /// no byte of them gets into it. Empty where the image is of the machine's architecture.
+    pub twins: Vec<LockedPackage>,
 }
 
 /// What a recipe asked of its archives. Lists are sets: their order means nothing.
@@ -140,6 +144,7 @@ impl Lock {
         self.suites.sort();
         self.packages.sort();
         self.build.sort();
+        self.twins.sort();
         check::check(&self)?;
         Ok(self)
     }

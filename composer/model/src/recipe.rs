@@ -47,6 +47,8 @@ pub struct Known {
     pub targets: BTreeSet<String>,
     /// Folders below `overlays/` with an `overlay.toml`.
     pub overlays: BTreeSet<String>,
+    /// The rules of compatibility.
+    pub rules: BTreeSet<String>,
     /// Graphics drivers: files of `firmware/_gpu/`.
     pub drivers: BTreeSet<String>,
 }
@@ -149,6 +151,8 @@ pub struct Recipe {
     pub service: Service,
     /// Hardening that costs something, and is therefore asked for.
     pub hardening: Hardening,
+    /// Rules of compatibility that do not count for this image, each with the reason why.
+    pub overridden_rules: BTreeMap<Name, String>,
     /// What is written.
     pub output: Output,
 }

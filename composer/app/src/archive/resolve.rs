@@ -102,6 +102,7 @@ pub fn resolve(
     let files: Vec<(&SuiteSnapshot, Vec<u8>)> = suites
         .iter()
         .flat_map(|suite| suite.indexes.iter().map(move |index| (suite, index)))
+        .filter(|(_, index)| index.arch == arch)
         .map(|(suite, index)| Ok((suite, files::read_capped(&index.path, MAX_INDEX)?)))
         .collect::<Result<_, FileError>>()?;
     let indexes: Vec<Index<'_>> = files
@@ -165,6 +166,7 @@ pub fn resolve(
         suites: suites.iter().map(|suite| suite.locked.clone()).collect(),
         packages: chosen.into_iter().map(|chosen| chosen.package).collect(),
         build,
+        twins: Vec::new(),
     };
     Ok(lock.canonical()?)
 }

@@ -10,6 +10,7 @@ use goni_model::recipe::Archive;
 use serde::{Deserialize, Serialize};
 
 use crate::build::plan::Input;
+use crate::rules::Ruling;
 use crate::stages::image::Written;
 use crate::stages::modules::Recorded;
 
@@ -56,6 +57,8 @@ pub struct Manifest<'a> {
     pub suites: &'a [LockedSuite],
     /// Vendors' archives: their keys, what they may bring, what was waived and overridden, and why.
     pub archives: &'a [Archive],
+    /// Rules of compatibility that are broken, and why they do not count.
+    pub rules: &'a [Ruling],
 }
 
 /// A file of the output.

@@ -22,10 +22,10 @@ use crate::host::scratch::Scratch;
 use crate::host::walk::{Directory, WalkError};
 use crate::progress::Progress;
 use crate::project::Project;
-use crate::stages::configure::configure;
+use crate::stages::configure::{Foreign, configure};
 use crate::stages::fetch::fetch_packages;
 use crate::stages::modules::{self, Folder, LARGEST, Module, Order, Origin, Patch, RECORD, Record, place};
-use crate::stages::unpack::{Laid, unpack};
+use crate::stages::unpack::{Laid, Part, unpack};
 use crate::workshop::Workshop;
 
 /// Changes where the way of building changes what is built.
@@ -265,13 +265,13 @@ impl Sources {
             }
         }
         let tree = build_tree(lock, &folder, mirrors, workshop, progress)?;
-        let foreign = foreign(lock.arch, workshop, progress)?;
+        let emulator = foreign(lock.arch, workshop, progress)?;
         let from_dkms = |package: &&LockedPackage| lock.request.dkms.contains(&package.name);
         let order = Order {
             tree: &tree,
             release: &self.release,
             arch: lock.arch,
-            foreign: foreign.as_ref(),
+            emulator: emulator.as_ref(),
             dkms: lock.build.iter().filter(from_dkms).collect(),
             sources: self.folders.clone(),
             patches: &self.patches,
@@ -369,9 +369,17 @@ fn build_tree(
     let packages = fetch_packages(&lock.build, workshop.sources(mirrors, progress))?;
     workshop.interrupt().check()?;
     let root = scratch.path().join("root");
-    let unpacked = unpack(&deb_files(lock, packages), &[], &scratch.path().join("blobs"), &root, progress)?;
+    let unpacked = unpack(
+        &deb_files(lock, &packages),
+        Part::WHOLE,
+        &[],
+        &scratch.path().join("blobs"),
+        &root,
+        progress,
+    )?;
     workshop.interrupt().check()?;
     let foreign = foreign(lock.arch, workshop, progress)?;
+    let foreign = foreign.map(|emulator| Foreign { emulator, twins: None });
     configure(&root, &unpacked.tree, DATE, foreign.as_ref(), workshop.runner(), progress)?;
     files::rename(scratch.path(), &kept)?;
     drop(scratch.keep());

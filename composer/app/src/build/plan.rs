@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use goni_model::digest::Sha256Digest;
 use goni_model::layout::{Layout, LayoutError, Role};
-use goni_model::lock::Lock;
+use goni_model::lock::{Lock, LockedPackage};
 use goni_model::plan::{Plan, PlannedStage, StageId, StageKind};
 use goni_model::size::SectorSize;
 use serde::Serialize;
@@ -48,11 +48,18 @@ impl Classify for PlanError {
     }
 }
 
-/// Plans a build. `code` is the version of the program's code, which every stage depends on.
+/// Plans a build. `code` is the version of the program's code, which every stage depends on; `twins` are
+/// those of the lock that this machine uses.
 ///
 /// # Errors
 /// [`PlanError`].
-pub fn plan(project: &Project, lock: &Lock, inputs: &[Input], code: &str) -> Result<Plan, PlanError> {
+pub fn plan(
+    project: &Project,
+    lock: &Lock,
+    twins: &[LockedPackage],
+    inputs: &[Input],
+    code: &str,
+) -> Result<Plan, PlanError> {
     let (recipe, target) = (&project.recipe, &project.target);
     // A checked recipe names one at least.
     let (first, further) = recipe.output.sector_sizes.split_first().unwrap_or((&SectorSize::B512, &[]));
@@ -67,7 +74,10 @@ pub fn plan(project: &Project, lock: &Lock, inputs: &[Input], code: &str) -> Res
         inputs.iter().filter(|input| input.kind == "overlay").map(|input| input.name.as_str()).collect();
     let payloads: Vec<&str> =
         inputs.iter().filter(|input| input.kind == "payload").map(|input| input.name.as_str()).collect();
-    let packages = serde_json::to_string(&lock.packages)?;
+    let packages = match twins {
+        [] => serde_json::to_string(&lock.packages)?,
+        twins => serde_json::to_string(&(&lock.packages, twins))?,
+    };
     let overrides = beside::overrides(lock).map(|digest| digest.to_string()).unwrap_or_default();
     let (of_modules, inputs): (Vec<_>, Vec<_>) =
         inputs.iter().partition(|input| input.kind.starts_with("module"));
@@ -90,9 +100,13 @@ pub fn plan(project: &Project, lock: &Lock, inputs: &[Input], code: &str) -> Res
         &layout,
     ))?;
     let output = serde_json::to_string(&recipe.output)?;
+    let fetched = match twins.len() {
+        0 => format!("{} packages", lock.packages.len()),
+        twins => format!("{} packages, {twins} twins for this machine", lock.packages.len()),
+    };
     let mut stages: Vec<PlannedStage> = Vec::new();
     for (kind, parameters, note) in [
-        (StageKind::Fetch, packages.as_str(), format!("{} packages", lock.packages.len())),
+        (StageKind::Fetch, packages.as_str(), fetched),
         (StageKind::Modules, &modules, modules_note),
         (StageKind::Unpack, &overrides, String::new()),
         (StageKind::Configure, "", String::new()),

@@ -6,7 +6,7 @@ use std::str::FromStr;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use goni_model::name::{InvalidName, Name, Url};
 
-use crate::cli::{build, check, completions, lock, plan, run, schema, smoke, toolbox, verify};
+use crate::cli::{build, check, completions, lock, plan, run, schema, smoke, target, toolbox, verify};
 use crate::workshop::Choices;
 
 /// Turns a recipe into a disk image that boots, and proves it.
@@ -38,7 +38,9 @@ pub enum Verb {
     Smoke(smoke::SmokeArguments),
     /// Build, then boot the image in QEMU at this terminal
     Run(run::RunArguments),
-    /// Print the JSON Schema of recipes, targets or overlays
+    /// Make, check or draft a target
+    Target(target::TargetArguments),
+    /// Print the JSON Schema of recipes, targets, overlays or rules
     Schema(schema::SchemaArguments),
     /// Print completions for a shell
     Completions(completions::CompletionsArguments),

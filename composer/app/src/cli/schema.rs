@@ -1,7 +1,7 @@
-//! `schema`: what an editor needs to help with recipes, targets and overlays.
+//! `schema`: what an editor needs to help with recipes, targets, overlays and rules.
 
 use clap::{Args, ValueEnum};
-use goni_model::{gpu, overlay, recipe, target};
+use goni_model::{gpu, overlay, recipe, rules, target};
 
 use crate::cli::terminal::Terminal;
 use crate::failure::Failure;
@@ -23,6 +23,8 @@ pub enum Kind {
     Target,
     /// `overlays/*/overlay.toml`
     Overlay,
+    /// `firmware/rules.toml`
+    Rules,
     /// `firmware/_gpu/*.toml`
     Gpu,
 }
@@ -36,6 +38,7 @@ pub fn run(arguments: &SchemaArguments, terminal: &Terminal) -> Result<(), Failu
         Kind::Recipe => recipe::schema(),
         Kind::Target => target::schema(),
         Kind::Overlay => overlay::schema(),
+        Kind::Rules => rules::schema(),
         Kind::Gpu => gpu::schema(),
     };
     terminal.show(format!("{:#}\n", schema.as_value()))

@@ -149,14 +149,13 @@ impl Expectations {
     /// Whether the image has it.
     #[must_use]
     pub fn has(&self, feature: Feature) -> bool {
-        let Promises { arch, swap, goni_http, open, persist, encryption, sector_sizes, modules, .. } =
+        let Promises { swap, goni_http, open, persist, encryption, sector_sizes, modules, .. } =
             &self.promises;
         match feature {
             Feature::Verity => self.root_hash.is_some(),
             Feature::Swap => *swap,
             Feature::State => self.state.is_some(),
             Feature::GoniHttp => *goni_http,
-            Feature::Iommu => *arch == Arch::Amd64,
             Feature::Tpm2 => matches!(encryption, StateEncryption::Tpm2 { .. }),
             Feature::PlainState => self.state.is_some() && *encryption == StateEncryption::None,
             Feature::Persist => !persist.is_empty(),
@@ -269,9 +268,9 @@ mod tests {
         table.partitions.clear();
         let found = Expectations::of_table(&table, promises());
         let has: Vec<Feature> = Feature::ALL.into_iter().filter(|feature| found.has(*feature)).collect();
-        assert_eq!(has, [Feature::Iommu, Feature::Persist]);
+        assert_eq!(has, [Feature::Persist]);
         assert_eq!(
-            found.lacking(&[Feature::Iommu, Feature::State]),
+            found.lacking(&[Feature::Persist, Feature::State]),
             Some("the image has no state partition")
         );
     }

@@ -13,8 +13,6 @@ pub enum Feature {
     State,
     /// The payload `goni-http`.
     GoniHttp,
-    /// A machine in QEMU that can have an IOMMU.
-    Iommu,
     /// A state partition whose key a TPM holds.
     Tpm2,
     /// A state partition in plain text.
@@ -31,12 +29,11 @@ pub enum Feature {
 
 impl Feature {
     /// All.
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 10] = [
         Self::Verity,
         Self::Swap,
         Self::State,
         Self::GoniHttp,
-        Self::Iommu,
         Self::Tpm2,
         Self::PlainState,
         Self::Persist,
@@ -53,7 +50,6 @@ impl Feature {
             Self::Swap => "swap",
             Self::State => "state",
             Self::GoniHttp => "goni-http",
-            Self::Iommu => "iommu",
             Self::Tpm2 => "tpm2",
             Self::PlainState => "plain-state",
             Self::Persist => "persist",
@@ -71,7 +67,6 @@ impl Feature {
             Self::Swap => "the image has no swap",
             Self::State => "the image has no state partition",
             Self::GoniHttp => "the image has no goni-http",
-            Self::Iommu => "the target's machine in QEMU has no IOMMU",
             Self::Tpm2 => "the recipe does not encrypt the state with a TPM",
             Self::PlainState => "the recipe encrypts the state",
             Self::Persist => "the recipe keeps no directories beside goni's own",

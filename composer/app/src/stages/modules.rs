@@ -21,9 +21,9 @@ use goni_model::lock::LockedPackage;
 use crate::failure::{Class, Classify};
 use crate::host::command::{Run, RunError};
 use crate::host::files::{self, FileError};
+use crate::host::sandbox::Emulator;
 use crate::modinfo::Modinfo;
 use crate::progress::{Progress, Unit};
-use crate::stages::configure::Foreign;
 
 pub use record::{Origin, RECORD, Record, Recorded, place};
 
@@ -47,8 +47,8 @@ pub struct Order<'a> {
     pub release: &'a str,
     /// Its architecture.
     pub arch: Arch,
-    /// How programs of that architecture run here, if not as they are.
-    pub foreign: Option<&'a Foreign>,
+    /// What runs programs of that architecture here; `None`: the processor.
+    pub emulator: Option<&'a Emulator>,
     /// Packages whose modules DKMS builds.
     pub dkms: Vec<&'a LockedPackage>,
     /// Patches of those, by package.

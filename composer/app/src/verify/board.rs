@@ -12,6 +12,7 @@ use std::collections::BTreeSet;
 
 use goni_model::gpu::Driven;
 use goni_model::target::expect::{Board, Expected};
+use serde::Serialize;
 
 use super::esp::IMAGES;
 use super::evidence::{Evidence, NodeKind, Root};
@@ -28,7 +29,31 @@ const ENDINGS: [&str; 3] = ["", ".xz", ".zst"];
 /// How many symbolic links are followed.
 const LINKS: usize = 8;
 
+/// How a device that a board is expected to have fares in an image.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Fit {
+    /// The device, as the target calls it.
+    pub device: String,
+    /// The module that drives it; `None`: none does.
+    pub driver: Option<String>,
+    /// Whether the driver is built into the kernel.
+    pub built_in: bool,
+    /// How many files of firmware the board needs for it; all of them are there if there are no problems.
+    pub firmware: usize,
+    /// Whether the root is reached through it, so that its driver must be in the initrd.
+    pub root: bool,
+    /// What is missing.
+    pub problems: Vec<String>,
+}
+
 pub(super) fn inspect(evidence: &Evidence<'_>) -> Verdict {
+    let (board, missing, fits) = examine(evidence)?;
+    let problems = fits.into_iter().flat_map(|fit| fit.problems);
+    none(&format!("all that `{}` needs", board.target), missing.into_iter().chain(problems))
+}
+
+/// The board of an image, what its initrd lacks of what the target names, and each device that it expects.
+pub(super) fn examine(evidence: &Evidence<'_>) -> Result<(Board, Vec<String>, Vec<Fit>), Objection> {
     let root = evidence.root.aid()?;
     let Some(board) = board(root)? else {
         return Err(Objection::unseen("the image does not say which board it is for"));
@@ -43,22 +68,23 @@ pub(super) fn inspect(evidence: &Evidence<'_>) -> Verdict {
     }
     let kernel = Kernel::read(root, release)?;
     let initrd = initrd::names(evidence, image)?;
-    let mut problems = Vec::new();
+    let mut missing = Vec::new();
     for module in &board.initrd {
         match kernel.module(module) {
-            Some(module) => problems.extend(not_in_initrd(&module, release, &initrd)),
-            None => problems.push(format!("initrd: the kernel has no module `{module}`")),
+            Some(module) => missing.extend(not_in_initrd(&module, release, &initrd)),
+            None => missing.push(format!("initrd: the kernel has no module `{module}`")),
         }
     }
+    let mut fits = Vec::new();
     for expected in &board.expect {
-        problems.extend(fit(root, &kernel, &initrd, expected, &board.deny)?);
+        fits.extend(fit(root, &kernel, &initrd, expected, &board.deny)?);
     }
     let line = program.texts.get(".cmdline").map(String::as_str).unwrap_or_default();
-    problems.extend(not_denied(line, &board.deny));
+    missing.extend(not_denied(line, &board.deny));
     if let Some(gpu) = &board.gpu {
-        problems.extend(driven(root, &kernel, gpu)?);
+        missing.extend(driven(root, &kernel, gpu)?);
     }
-    none(&format!("all that `{}` needs", board.target), problems)
+    Ok((board, missing, fits))
 }
 
 /// What an image says of its board, if it does.
@@ -68,35 +94,44 @@ pub(super) fn board(root: &Root<'_>) -> Result<Option<Board>, Objection> {
     board.map(Some).map_err(|error| Objection::differs(format!("a board in `/{BOARD}`"), error))
 }
 
-/// What is missing for a device.
+/// How a device fares, a line for each of its drivers.
 fn fit(
     root: &Root<'_>,
     kernel: &Kernel,
     initrd: &BTreeSet<String>,
     expected: &Expected,
     deny: &[String],
-) -> Result<Vec<String>, Objection> {
+) -> Result<Vec<Fit>, Objection> {
     let name = &expected.name;
-    let mut problems = Vec::new();
+    let line = |driver: Option<&Module>, firmware, problems| Fit {
+        device: name.clone(),
+        driver: driver.map(|module| module.name.clone()),
+        built_in: driver.is_some_and(|module| module.files.is_empty()),
+        firmware,
+        root: expected.root,
+        problems,
+    };
+    let mut fits = Vec::new();
     let mut seen = BTreeSet::new();
     for modalias in &expected.modaliases {
         let mut modules = kernel.drivers(modalias);
         modules.retain(|module| !deny.contains(&module.name));
         if modules.is_empty() {
-            problems.push(format!("{name}: no module of the kernel knows `{modalias}`"));
+            fits.push(line(None, 0, vec![format!("{name}: no module of the kernel knows `{modalias}`")]));
         }
         for module in modules {
             if !seen.insert(module.name.clone()) {
                 continue;
             }
-            problems.extend(lacks(root, kernel, &module, expected)?);
+            let (firmware, mut problems) = lacks(root, kernel, &module, expected)?;
             if expected.root {
                 let missing = not_in_initrd(&module, kernel.release(), initrd);
                 problems.extend(missing.into_iter().map(|problem| format!("{name}: {problem}")));
             }
+            fits.push(line(Some(&module), firmware, problems));
         }
     }
-    Ok(problems)
+    Ok(fits)
 }
 
 /// Modules that are to be denied, and that the kernel's command line lets in.
@@ -125,7 +160,7 @@ fn driven(root: &Root<'_>, kernel: &Kernel, gpu: &Driven) -> Result<Vec<String>,
             firmware: Some(Vec::new()),
             root: false,
         };
-        problems.extend(lacks(root, kernel, &module, &expected)?);
+        problems.extend(lacks(root, kernel, &module, &expected)?.1);
     }
     for pattern in &gpu.files {
         let folder = pattern.split('*').next().and_then(|start| start.rsplit_once('/')).map_or("", |it| it.0);
@@ -137,13 +172,13 @@ fn driven(root: &Root<'_>, kernel: &Kernel, gpu: &Driven) -> Result<Vec<String>,
     Ok(problems)
 }
 
-/// What of a module is not in the root, or is not for this kernel.
+/// How many files of firmware a module needs; what of it is not in the root, or is not for this kernel.
 fn lacks(
     root: &Root<'_>,
     kernel: &Kernel,
     module: &Module,
     expected: &Expected,
-) -> Result<Vec<String>, Objection> {
+) -> Result<(usize, Vec<String>), Objection> {
     let name = &expected.name;
     let mut problems = Vec::new();
     let mut firmware = kernel.built_in_firmware(&module.name);
@@ -178,7 +213,7 @@ fn lacks(
         let brought = package::of(file).map_or_else(String::new, |package| format!(", of package {package}"));
         problems.push(format!("{name}: `{}` needs firmware `{file}`{brought}", module.name));
     }
-    Ok(problems)
+    Ok((firmware.len(), problems))
 }
 
 /// Whether the root has a firmware file, packed or not; a name with `*` is met by any file.

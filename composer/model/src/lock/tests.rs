@@ -59,6 +59,7 @@ fn lock() -> Lock {
         ],
         packages: vec![package("systemd"), package("bash")],
         build: vec![],
+        twins: vec![],
     }
     .canonical()
     .unwrap()
@@ -118,7 +119,7 @@ fn every_fault_is_named() {
         (
             "recipe =",
             "mirror = \"x\"\nrecipe =",
-            "reading the lock\nunknown field `mirror`, expected one of `schema`, `recipe`, `arch`, `source_date`, `request`, `suites`, `packages`, `build`",
+            "reading the lock\nunknown field `mirror`, expected one of `schema`, `recipe`, `arch`, `source_date`, `request`, `suites`, `packages`, `build`, `twins`",
         ),
         (
             "name = \"bash\"",
@@ -175,6 +176,50 @@ fn every_fault_is_named() {
         let text = GOLDEN.replacen(from, to, 1);
         assert_ne!(text, GOLDEN, "{from}");
         assert_eq!(refusal(&text), message);
+    }
+}
+
+#[test]
+fn a_twin_is_the_same_package_built_for_another_architecture() {
+    let twin = |name: &str| LockedPackage { arch: "arm64".to_owned(), ..package(name) };
+    let with = |change: &dyn Fn(&mut LockedPackage)| {
+        let mut changed = twin("bash");
+        change(&mut changed);
+        Lock { twins: vec![twin("systemd"), changed], ..lock() }.canonical()
+    };
+    let lock = with(&|twin| twin.version.push_str("+b2")).unwrap();
+    assert!(lock.to_string().ends_with(&format!(
+        "]\n\ntwins = [\n    {},\n    {},\n]\n",
+        text::package(&lock.twins[0]),
+        text::package(&lock.twins[1])
+    )));
+    assert_eq!(lock.to_string().parse::<Lock>().unwrap(), lock);
+    type Change = fn(&mut LockedPackage);
+    let cases: [(Change, &str); 6] = [
+        (
+            |twin| twin.arch = "amd64".to_owned(),
+            "twin `bash`: `amd64` is no architecture other than that of the lock",
+        ),
+        (
+            |twin| twin.arch = "all".to_owned(),
+            "twin `bash`: `all` is no architecture other than that of the lock",
+        ),
+        (|twin| twin.name = "dash".to_owned(), "twins: `dash` is no package of the image's architecture"),
+        (
+            |twin| twin.version = "1:2.0-3+deb13u2".to_owned(),
+            "twin `bash`: `1:2.0-3+deb13u2` is not the version of the image's package",
+        ),
+        (
+            |twin| twin.version.push_str("+bpo1"),
+            "twin `bash`: `1:2.0-3+deb13u1+bpo1` is not the version of the image's package",
+        ),
+        (
+            |twin| twin.path = "../bash.deb".to_owned(),
+            "package `bash`: `../bash.deb` has an empty, `.` or `..` component",
+        ),
+    ];
+    for (change, message) in cases {
+        assert_eq!(with(&change).unwrap_err().to_string(), message);
     }
 }
 

@@ -47,6 +47,8 @@ struct LockDoc {
     packages: Vec<LockedPackage>,
     #[serde(default)]
     build: Vec<LockedPackage>,
+    #[serde(default)]
+    twins: Vec<LockedPackage>,
 }
 
 impl FromStr for Lock {
@@ -57,9 +59,9 @@ impl FromStr for Lock {
         if schema != SCHEMA {
             return Err(ParseLockError::Schema { found: schema });
         }
-        let LockDoc { _schema, recipe, arch, source_date, request, suites, packages, build } =
+        let LockDoc { _schema, recipe, arch, source_date, request, suites, packages, build, twins } =
             toml::from_str(text)?;
-        let lock = Self { recipe, arch, source_date, request, suites, packages, build };
+        let lock = Self { recipe, arch, source_date, request, suites, packages, build, twins };
         check(&lock)?;
         Ok(lock)
     }
@@ -88,6 +90,14 @@ fn lines<T>(f: &mut fmt::Formatter<'_>, key: &str, items: &[T], line: impl Fn(&T
     writeln!(f, "{key} = [")?;
     items.iter().try_for_each(|item| writeln!(f, "    {},", line(item)))?;
     f.write_str("]\n")
+}
+
+/// A package on one line.
+pub(super) fn package(p: &LockedPackage) -> String {
+    format!(
+        "{{ name = \"{}\", version = \"{}\", arch = \"{}\", archive = \"{}\", path = \"{}\", size = {}, sha256 = \"{}\" }}",
+        p.name, p.version, p.arch, p.archive, p.path, p.size, p.sha256
+    )
 }
 
 /// Writes the canonical text. What was made by [`Lock::canonical`] or parsed reads back as itself.
@@ -141,17 +151,13 @@ impl fmt::Display for Lock {
             )
         })?;
         f.write_char('\n')?;
-        let package = |p: &LockedPackage| {
-            format!(
-                "{{ name = \"{}\", version = \"{}\", arch = \"{}\", archive = \"{}\", path = \"{}\", size = {}, sha256 = \"{}\" }}",
-                p.name, p.version, p.arch, p.archive, p.path, p.size, p.sha256
-            )
-        };
         lines(f, "packages", &self.packages, package)?;
-        if self.build.is_empty() {
-            return Ok(());
+        for (key, list) in [("build", &self.build), ("twins", &self.twins)] {
+            if !list.is_empty() {
+                f.write_char('\n')?;
+                lines(f, key, list, package)?;
+            }
         }
-        f.write_char('\n')?;
-        lines(f, "build", &self.build, package)
+        Ok(())
     }
 }

@@ -65,6 +65,8 @@ pub(super) fn check(doc: &RecipeDoc, known: &Known, checker: &mut Checker) -> Op
     let network = promises::network(doc.network.as_ref(), checker);
     let service = promises::service(doc.service.as_ref(), checker);
     let hardening = promises::hardening(doc.hardening.as_ref(), checker);
+    let overridden = doc.rules.as_ref().and_then(|rules| rules.overrides.as_ref());
+    let overridden_rules = overridden_rules(overridden.unwrap_or(&BTreeMap::new()), known, checker);
     contradictions(doc, &debian, &hardening, checker);
     let output = output(doc.output.as_ref().unwrap_or(&OutputDoc::default()), checker);
     Some(Recipe {
@@ -84,6 +86,7 @@ pub(super) fn check(doc: &RecipeDoc, known: &Known, checker: &mut Checker) -> Op
         network,
         service,
         hardening,
+        overridden_rules,
         output,
     })
 }
@@ -144,6 +147,20 @@ fn payloads(
         }
     }
     payloads
+}
+
+fn overridden_rules(
+    docs: &BTreeMap<Text, Text>,
+    known: &Known,
+    checker: &mut Checker,
+) -> BTreeMap<Name, String> {
+    docs.iter()
+        .filter_map(|(text, reason)| {
+            checker.known(text, "rule", known.rules.iter().map(String::as_str));
+            let key = format!("rules.override.{}", text.get_ref().escape_debug());
+            Some((checker.parse(text)?, checker.sentence(Some(reason), &key)?))
+        })
+        .collect()
 }
 
 fn payload_source(doc: &Spanned<SourceDoc>, checker: &mut Checker) -> Option<PayloadSource> {

@@ -59,6 +59,8 @@ pub struct RecipeDoc {
     pub service: Option<ServiceDoc>,
     /// Hardening that costs something.
     pub hardening: Option<HardeningDoc>,
+    /// Rules of compatibility.
+    pub rules: Option<RulesDoc>,
     /// What is written.
     pub output: Option<OutputDoc>,
 }
@@ -316,6 +318,16 @@ pub struct HardeningDoc {
     /// What root may not do to the kernel. Default: none.
     #[schemars(with = "Option<String>", extend("enum" = ["none", "integrity", "confidentiality"]))]
     pub lockdown: Option<Text>,
+}
+
+/// What the recipe says of the rules of compatibility in firmware/rules.toml.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct RulesDoc {
+    /// Rules that do not count for this image, by name: why, in one line.
+    #[serde(rename = "override")]
+    #[schemars(with = "Option<BTreeMap<String, String>>")]
+    pub overrides: Option<BTreeMap<Text, Text>>,
 }
 
 /// What is written.

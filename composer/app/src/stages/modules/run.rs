@@ -79,8 +79,8 @@ impl<'a> Surroundings<'a> {
         let sandbox = Sandbox::with_tools(self.order.tree)
             .bind_writable(&self.work, WORK)
             .bind(&self.framework, "/etc/dkms/framework.conf");
-        match self.order.foreign {
-            Some(foreign) => foreign.admit(sandbox),
+        match self.order.emulator {
+            Some(emulator) => sandbox.emulating(emulator.clone()),
             None => sandbox,
         }
     }
