@@ -6,6 +6,7 @@ use std::path::Path;
 use goni_disk::tree::FileTree;
 use goni_model::arch::Arch;
 use goni_model::lock::{Lock, LockedPackage};
+use goni_model::name::ImagePath;
 use goni_model::plan::{Plan, StageId, StageKind};
 use goni_model::time::Timestamp;
 
@@ -119,12 +120,27 @@ fn make(
     let root = scratch.join("root");
     let unpacked = unpack(&packages, &scratch.join("blobs"), &root, progress)?;
     workshop.interrupt().check()?;
+    mark(&root, &project.target.markers)?;
     let date = Timestamp::from_seconds(i64::try_from(lock.source_date).unwrap_or(i64::MAX));
     let foreign = foreign(lock.arch, workshop, progress)?;
     let runner = workshop.runner();
     let configured = configure(&root, &unpacked.tree, date, foreign.as_ref(), runner, progress)?;
     files::replace(&scratch.join("tree.json"), &snapshot::write(&configured.tree)?, 0o600)?;
     Ok(configured.tree)
+}
+
+/// Lays the files by which a vendor's maintainer scripts know that this is no running board.
+fn mark(root: &Path, markers: &[ImagePath]) -> Result<(), FileError> {
+    let error = |source| FileError::io("marking the board in", root)(source);
+    let directory = Directory::open(root).map_err(error)?;
+    for marker in markers {
+        let (above, _) = marker.as_str().rsplit_once('/').unwrap_or_default();
+        directory.create_directories(above).map_err(error)?;
+        if !directory.holds(marker.as_str()) {
+            directory.create(marker.as_str(), b"", 0o644).map_err(error)?;
+        }
+    }
+    Ok(())
 }
 
 /// How programs of this architecture run here; `None`: as they are.

@@ -69,6 +69,9 @@ pub fn plan(project: &Project, lock: &Lock, inputs: &[Input], code: &str) -> Res
         inputs.iter().filter(|input| input.kind == "payload").map(|input| input.name.as_str()).collect();
     let packages = serde_json::to_string(&lock.packages)?;
     let overrides = beside::overrides(lock).map(|digest| digest.to_string()).unwrap_or_default();
+    // None is written as nothing, as it was before there were any.
+    let markers: Vec<&str> = target.markers.iter().map(|marker| marker.as_str()).collect();
+    let markers = markers.join("\n");
     let inputs = serde_json::to_string(inputs)?;
     let disk = serde_json::to_string(&(
         &recipe.name,
@@ -85,7 +88,7 @@ pub fn plan(project: &Project, lock: &Lock, inputs: &[Input], code: &str) -> Res
     for (kind, parameters, note) in [
         (StageKind::Fetch, packages.as_str(), format!("{} packages", lock.packages.len())),
         (StageKind::Unpack, &overrides, String::new()),
-        (StageKind::Configure, "", String::new()),
+        (StageKind::Configure, &markers, String::new()),
         (StageKind::Overlay, &inputs, [overlays, payloads].concat().join(", ")),
         (StageKind::Image, &disk, format!("{} of {}", recipe.name, target.name)),
         (StageKind::Verify, "", String::new()),
