@@ -20,7 +20,9 @@ use goni_compose::host::qemu::{self, ConsoleLog, Event, Powered, RunDirectory};
 use goni_compose::host::store::Store;
 use goni_compose::host::toolbox::Toolbox;
 use goni_compose::progress::Silent;
-use goni_compose::smoke::machine::{Accelerator, Board, Console, Hardware, Machine, Network, WhichTpm};
+use goni_compose::smoke::machine::{
+    Accelerator, Board, Console, Hardware, Iommu, Machine, Network, WhichTpm,
+};
 use goni_compose::stages::fetch::Sources;
 use goni_compose::stages::toolbox;
 use goni_model::report::Outcome;
@@ -74,6 +76,8 @@ impl Bench {
                 program: "qemu-system-x86_64".into(),
                 code: "/usr/share/OVMF/OVMF_CODE_4M.fd".into(),
                 variables: "/usr/share/OVMF/OVMF_VARS_4M.fd".into(),
+                iommu: Iommu::Device("intel-iommu,intremap=off".into()),
+                tpm: "tpm-crb".into(),
             },
             accelerator: Accelerator::Tcg,
             disk: self.run.disk(),

@@ -1,5 +1,6 @@
 //! A vendor's archive as the tests make it: packages, indexes, a Release file, a signature.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
@@ -22,12 +23,14 @@ pub(crate) struct Package {
     pub(crate) fields: String,
     /// Its preinst.
     pub(crate) preinst: Option<&'static str>,
+    /// Files that it has besides, by path.
+    pub(crate) files: Vec<(String, String)>,
 }
 
 impl Package {
     pub(crate) fn new(name: &'static str, fields: &str) -> Self {
         let fields = fields.to_owned();
-        Self { name, version: "39.2.0-1", arch: "amd64", fields, preinst: None }
+        Self { name, version: "39.2.0-1", arch: "amd64", fields, ..Self::default() }
     }
 
     pub(crate) fn file_name(&self) -> String {
@@ -53,6 +56,17 @@ impl Package {
             tar(&mut data, folder, 0o755, b"");
         }
         tar(&mut data, &format!("./usr/share/vendor/{}", self.name), 0o644, b"stand-in\n");
+        let mut folders = BTreeSet::new();
+        for (path, _) in &self.files {
+            let ends = path.match_indices('/').map(|(at, _)| path[..=at].to_owned());
+            folders.extend(ends.filter(|folder| folder != "usr/"));
+        }
+        for folder in &folders {
+            tar(&mut data, &format!("./{folder}"), 0o755, b"");
+        }
+        for (path, text) in &self.files {
+            tar(&mut data, &format!("./{path}"), 0o644, text.as_bytes());
+        }
         let mut deb = b"!<arch>\n".to_vec();
         for (name, mut content) in
             [("debian-binary", b"2.0\n".to_vec()), ("control.tar", control), ("data.tar", data)]

@@ -75,7 +75,8 @@ fn cut(project: &Project, role: &str) -> PathBuf {
 /// What a tool of the toolbox says of a file in the project's folder.
 fn tool(project: &Project, arguments: &[&str]) -> String {
     let output = good(project.program(&[&["toolbox"], arguments].concat()).output().unwrap());
-    String::from_utf8(output.stdout).unwrap() + &said(&output)
+    let told = said(&output);
+    String::from_utf8(output.stdout).unwrap() + &told
 }
 
 /// A number of a tool's output, such as the word behind `Filesystem features:`.

@@ -8,6 +8,7 @@
 //! What verification and freshness mean is [`goni_debian`]'s business; what the packages are, too.
 
 mod resolve;
+mod twins;
 
 use std::io::Write as _;
 use std::path::PathBuf;
@@ -29,6 +30,7 @@ use crate::host::store::StoreError;
 use crate::stages::fetch::{Sources, in_parallel};
 
 pub use self::resolve::{ResolveError, resolve};
+pub use self::twins::twins;
 
 /// A suite that is asked for.
 #[derive(Debug, Clone)]
@@ -43,6 +45,8 @@ pub struct SuiteRequest {
     pub keys: Keyring,
     /// What its dates are measured against.
     pub freshness: Freshness,
+    /// The architectures whose packages are wanted.
+    pub arches: Vec<Arch>,
 }
 
 /// A suite as its archive signed it, all files in the store.
@@ -58,7 +62,7 @@ pub struct SuiteSnapshot {
     pub waived: Vec<KeyWeakness>,
     /// The InRelease file, as it came.
     pub evidence: Sha256Digest,
-    /// The index of packages of each component, in the order asked for.
+    /// The index of packages of each architecture and component, in the order asked for.
     pub indexes: Vec<Index>,
 }
 
@@ -67,6 +71,8 @@ pub struct SuiteSnapshot {
 pub struct Index {
     /// The component it lists.
     pub component: String,
+    /// The architecture it is for.
+    pub arch: Arch,
     /// Its digest.
     pub sha256: Sha256Digest,
     /// Where it is.
@@ -154,20 +160,15 @@ impl Classify for ArchiveError {
 /// The first suite that could not be had.
 pub fn fetch_suites(
     requests: &[SuiteRequest],
-    arch: Arch,
     sources: Sources<'_>,
 ) -> Result<Vec<SuiteSnapshot>, ArchiveError> {
-    in_parallel(requests, |request| match fetch_suite(request, arch, sources) {
-        Err(error) if error.may_be_renewal() => fetch_suite(request, arch, sources),
+    in_parallel(requests, |request| match fetch_suite(request, sources) {
+        Err(error) if error.may_be_renewal() => fetch_suite(request, sources),
         result => result,
     })
 }
 
-fn fetch_suite(
-    request: &SuiteRequest,
-    arch: Arch,
-    sources: Sources<'_>,
-) -> Result<SuiteSnapshot, ArchiveError> {
+fn fetch_suite(request: &SuiteRequest, sources: Sources<'_>) -> Result<SuiteSnapshot, ArchiveError> {
     let folder = format!("dists/{}", request.suite);
     let failed = |object: &str| {
         let (archive, object) = (request.archive.clone(), object.to_owned());
@@ -175,15 +176,16 @@ fn fetch_suite(
     };
     let path = format!("{folder}/InRelease");
     let (release, verified, evidence) = fetch_release(request, &folder, sources).map_err(failed(&path))?;
-    let index = |component: &String| {
+    let index = |(arch, component): (Arch, &String)| {
         let file = release.packages_index(component, arch).map_err(|error| failed(&path)(error.into()))?;
         let name = format!("{folder}/{}", file.name);
         let plain = release.file(file.name.trim_end_matches(file.compression.ending())).copied();
         let (sha256, path) =
             unpacked_index(request, &folder, &file, plain, sources).map_err(failed(&name))?;
-        Ok(Index { component: component.clone(), sha256, path })
+        Ok(Index { component: component.clone(), arch, sha256, path })
     };
-    let indexes = request.components.iter().map(index).collect::<Result<_, _>>()?;
+    let wanted = request.arches.iter().flat_map(|arch| request.components.iter().map(move |it| (*arch, it)));
+    let indexes = wanted.map(index).collect::<Result<_, _>>()?;
     let locked = LockedSuite {
         archive: request.archive.clone(),
         suite: request.suite.clone(),
@@ -305,9 +307,10 @@ mod tests {
             components: vec!["main".into()],
             keys: Keyring::debian().unwrap(),
             freshness: Freshness::at(Timestamp::from_seconds(1_790_000_000)),
+            arches: vec![Arch::Amd64],
         };
         let sources = Sources { mirrors: &mirrors, store: &store, fetch, progress: &Silent };
-        fetch_suites(&[request], Arch::Amd64, sources).unwrap_err()
+        fetch_suites(&[request], sources).unwrap_err()
     }
 
     #[test]

@@ -8,6 +8,7 @@ mod cache;
 mod export;
 mod inputs;
 mod manifest;
+mod modules;
 pub mod plan;
 mod snapshot;
 
@@ -37,6 +38,7 @@ use crate::project::Project;
 use crate::resolve;
 use crate::rules;
 use crate::stages::image::{self, Parts, Variant, Written};
+use crate::stages::modules::Record;
 use crate::stages::{board, boot, overlay, settings, state};
 use crate::verify::{self, Expectations};
 use crate::workshop::Workshop;
@@ -55,6 +57,8 @@ pub struct Order {
     pub out: PathBuf,
     /// Build even if what is there is what would be built.
     pub force: bool,
+    /// Where the image is of another architecture, let none of this machine's programs configure it.
+    pub emulate: bool,
 }
 
 /// A verified image.
@@ -116,7 +120,9 @@ pub fn plan(
 ) -> Result<Plan, Failure> {
     let lock = resolve::satisfied_lock(project)?;
     let inputs = inputs::gather(project, order, workshop, progress)?;
-    Ok(plan::plan(project, &lock, &inputs.listed(), CODE)?)
+    let modules = modules::gather(project, &lock)?;
+    let listed = [inputs.listed(), modules.listed()].concat();
+    Ok(plan::plan(project, &lock, cache::twins(&lock, order.emulate), &listed, CODE)?)
 }
 
 /// Builds.
@@ -131,8 +137,10 @@ pub fn build(
 ) -> Result<Built, Failure> {
     let lock = lock_to_build_from(project, workshop, progress)?;
     let inputs = inputs::gather(project, order, workshop, progress)?;
-    let listed = inputs.listed();
-    let plan = plan::plan(project, &lock, &listed, CODE)?;
+    let modules = modules::gather(project, &lock)?;
+    let listed = [inputs.listed(), modules.listed()].concat();
+    let twins = cache::twins(&lock, order.emulate);
+    let plan = plan::plan(project, &lock, twins, &listed, CODE)?;
     let program = program()?;
     // What the whole image depends on: the last stage, and the very program that runs the stages.
     let build = StageId::of(StageKind::Export, &program, "", plan.id(StageKind::Export), plan.source_date);
@@ -152,7 +160,8 @@ pub fn build(
     beside::confess(project, &lock, progress);
     let rulings = rules::judge(project, &lock)?;
     rules::confess(project, &rulings, progress);
-    let finished = finished(project, &lock, &plan, &inputs, workshop, progress)?;
+    let ingredients = cache::Ingredients { lock: &lock, twins, modules: &modules };
+    let finished = finished(project, &ingredients, &plan, &inputs, workshop, progress)?;
     files::create_directories(&order.out)?;
     for left in
         files::names(&order.out)?.iter().filter(|name| name.starts_with(&format!(".{}.", plan.stem())))
@@ -171,8 +180,11 @@ pub fn build(
         date: finished.date,
     };
     let made = make(&scratch, &parts, &plan, workshop, progress)?;
-    let manifest =
-        Manifest { rules: &rulings, ..manifest_of(project, &lock, &plan, build, &inputs, &listed, &made) };
+    let manifest = Manifest {
+        rules: &rulings,
+        modules: finished.modules.map(|record| record.modules).unwrap_or_default(),
+        ..manifest_of(project, &lock, &plan, build, &inputs, &listed, &made)
+    };
     finish(&scratch, &order.out, &plan, &manifest, &made.files)?;
     Ok(Built {
         raw: raw(order, &plan, plan.layout.sector_size),
@@ -193,6 +205,8 @@ pub(crate) struct Finished {
     pub(crate) state: FileTree,
     /// The bytes of both.
     pub(crate) contents: Contents,
+    /// The kernel modules that were added.
+    modules: Option<Record>,
     /// The latest time of anything.
     pub(crate) date: Timestamp,
     /// Keeps other builds from removing what the bytes are read from.
@@ -211,31 +225,37 @@ pub(crate) fn tree(
 ) -> Result<Finished, Failure> {
     let lock = resolve::satisfied_lock(project)?;
     let inputs = inputs::gather(project, order, workshop, progress)?;
-    let plan = plan::plan(project, &lock, &inputs.listed(), CODE)?;
-    finished(project, &lock, &plan, &inputs, workshop, progress)
+    let modules = modules::gather(project, &lock)?;
+    let listed = [inputs.listed(), modules.listed()].concat();
+    let twins = cache::twins(&lock, order.emulate);
+    let plan = plan::plan(project, &lock, twins, &listed, CODE)?;
+    let ingredients = cache::Ingredients { lock: &lock, twins, modules: &modules };
+    finished(project, &ingredients, &plan, &inputs, workshop, progress)
 }
 
 fn finished(
     project: &Project,
-    lock: &Lock,
+    ingredients: &cache::Ingredients<'_>,
     plan: &Plan,
     inputs: &inputs::Inputs,
     workshop: &Workshop,
     progress: &dyn Progress,
 ) -> Result<Finished, Failure> {
+    let lock = ingredients.lock;
     let date = Timestamp::from_seconds(i64::try_from(lock.source_date).unwrap_or(i64::MAX));
-    let configured = cache::configured(project, lock, plan, &program()?, workshop, progress)?;
+    let configured = cache::configured(project, ingredients, plan, &program()?, workshop, progress)?;
     workshop.interrupt().check()?;
     let cache::Configured { tree: mut root, directory, in_use } = configured;
     let mut contents = Contents::new(directory);
     let payloads = inputs.payloads(&mut contents);
     overlay::lay(&mut root, &contents, &inputs.overlays, &payloads, date)?;
     settings::lay(&mut root, &project.recipe, &inputs.overlays, date)?;
+    let modules = modules::record(&root, &contents);
     board::lay(&mut root, &contents, &project.recipe, &project.target, date)?;
     let uuid = |role| image::partition_uuid(&project.recipe, &project.target, role);
     state::write_tables(&mut root, &plan.layout, &project.recipe.state, uuid, date)?;
     let state = state::set_apart(&mut root, &project.recipe.state.persist, date)?;
-    Ok(Finished { root, state, contents, date, _in_use: in_use })
+    Ok(Finished { root, state, contents, modules, date, _in_use: in_use })
 }
 
 /// The lock that is there, or a new one where there is none; a stale one is an error.
@@ -436,6 +456,8 @@ fn manifest_of<'a>(
         inputs: listed,
         recipe: recipe.collect(),
         packages: &lock.packages,
+        modules: Vec::new(),
+        module_build: &lock.build,
         suites: &lock.suites,
         archives: &project.recipe.archives,
         rules: &[],

@@ -3,6 +3,7 @@
 pub mod clock;
 pub mod command;
 pub mod contents;
+pub mod cover;
 pub mod disk_file;
 pub mod environment;
 pub mod fetch;

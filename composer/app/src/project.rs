@@ -11,6 +11,8 @@ use goni_model::document::checker::{Checker, Text};
 use goni_model::document::fault::{Fault, Faults, Place};
 use goni_model::document::source::{FileId, Sources, Span};
 use goni_model::document::{MAX_BYTES, nearest};
+use goni_model::gpu::{self, Driver};
+use goni_model::modules::extra::ExtraModules;
 use goni_model::name::{Name, ProjectPath};
 use goni_model::overlay::{self, Overlay};
 use goni_model::recipe::origin::{Origin, Origins};
@@ -22,6 +24,9 @@ use crate::failure::{Class, Classify};
 
 /// How many recipes may extend one another; more is a mistake.
 const LONGEST_CHAIN: usize = 16;
+
+/// Where graphics drivers are.
+const DRIVERS: &str = "firmware/_gpu";
 
 /// The overlay of every image whose state is encrypted.
 const ENCRYPTED: &str = "tpm2";
@@ -98,6 +103,12 @@ impl Project {
     #[must_use]
     pub fn file(&self, path: &ProjectPath) -> PathBuf {
         self.root.join(path.as_str())
+    }
+
+    /// The kernel modules that the kernel's package does not bring: those of the target, and the recipe's.
+    #[must_use]
+    pub fn extra_modules(&self) -> ExtraModules {
+        self.target.extra_modules.and(&self.recipe.kernel.extra_modules)
     }
 
     /// An origin with its file as seen from the project's folder, wherever the caller stood.
@@ -301,6 +312,7 @@ impl Loader<'_> {
             rules: rules.iter().map(|rule| rule.name.to_string()).collect(),
             targets: self.folders_with("firmware", "target.toml")?,
             overlays: self.folders_with("overlays", "overlay.toml")?,
+            drivers: self.drivers()?,
         };
         let chain = self.chain(path.clone())?;
         let (recipe, origins) = recipe::check(&self.sources, &chain, &known)?;
@@ -308,7 +320,34 @@ impl Loader<'_> {
         let mut faults = Vec::new();
         let boards = self.boards(&recipe.target, &known)?;
         let target = target::check(&self.sources, &boards, recipe.target.clone());
-        let target = target.map_err(|found| faults.extend(found)).ok();
+        let mut target = target.map_err(|found| faults.extend(found)).ok();
+        let driver = match &mut target {
+            Some(target) => self.driver(target, &recipe, &chain, &mut faults)?,
+            None => None,
+        };
+
+        let extra = target.as_ref().map(|target| target.extra_modules.and(&recipe.kernel.extra_modules));
+        let patched =
+            extra.iter().flat_map(|extra| extra.patches.keys().map(move |package| (extra, package)));
+        for (_, package) in patched.filter(|(extra, package)| !extra.dkms.contains(package)) {
+            let message = format!(
+                "`kernel.dkms-patches` has patches of `{package}`, which `kernel.dkms` does not list"
+            );
+            let place = chain.first().map(|file| goni_model::document::fault::Place::File(*file));
+            faults.extend(place.map(|place| Fault::new(place, message)));
+        }
+        let built = target.as_ref().filter(|target| target.extra_modules.needs_building());
+        if let Some(target) = built.filter(|_| recipe.hardening.only_signed_modules())
+            && recipe.kernel.module_key.is_none()
+            && let Some(file) = chain.first()
+        {
+            let message = format!(
+                "only signed modules are loaded, and nothing signs those of target `{}`",
+                target.name
+            );
+            let hint = "give `kernel.module-key`, or leave out `hardening.signed-modules` and `lockdown`";
+            faults.push(Fault::new(goni_model::document::fault::Place::File(*file), message).hint(hint));
+        }
 
         let shadow = match &target {
             Some(target) => self.shadow(target, boards[0], &known)?,
@@ -319,7 +358,8 @@ impl Loader<'_> {
         // What an encrypted state needs comes with its key: nobody has to know these packages.
         let encrypted = recipe.state.encryption != StateEncryption::None;
         let encrypted = encrypted.then(|| ENCRYPTED.parse().expect("an overlay's name is a name"));
-        for name in recipe.overlays.iter().chain(&encrypted) {
+        let brought = driver.iter().flat_map(Driver::overlays);
+        for name in recipe.overlays.iter().chain(&encrypted).chain(brought) {
             self.overlay(name, &known, &mut Vec::new(), &mut overlays, &mut faults)?;
         }
         let mut stand_ins = BTreeMap::new();
@@ -434,6 +474,44 @@ impl Loader<'_> {
             return Err(wrong(format!("`shadow` names `{name}`, which is {its}; this target is {ours}")));
         }
         Ok(Some(shadow))
+    }
+
+    /// The names of the graphics drivers.
+    fn drivers(&self) -> Result<BTreeSet<String>, Stop> {
+        let folder = self.root.join(DRIVERS);
+        let names = self
+            .files
+            .names(&folder)
+            .map_err(|source| Stop::Error(ProjectError::Read { path: self.shown(&folder), source }))?;
+        Ok(names.iter().filter_map(|name| name.strip_suffix(".toml")).map(str::to_owned).collect())
+    }
+
+    /// Merges the graphics driver of an image into its target, and says which.
+    fn driver(
+        &mut self,
+        target: &mut Target,
+        recipe: &Recipe,
+        chain: &[FileId],
+        faults: &mut Vec<Fault>,
+    ) -> Result<Option<Driver>, Stop> {
+        let mut object = |objection: gpu::Objection| {
+            let place = chain.first().map(|file| goni_model::document::fault::Place::File(*file));
+            faults.extend(place.map(|place| Fault::new(place, objection.message).hint(objection.hint)));
+        };
+        let name = match gpu::chosen(target, &recipe.gpu) {
+            Ok(Some(name)) => name,
+            Ok(None) => return Ok(None),
+            Err(objection) => {
+                object(objection);
+                return Ok(None);
+            }
+        };
+        let file = self.add(&self.root.join(DRIVERS).join(format!("{name}.toml")))?;
+        let driver = gpu::check_driver(&self.sources, file, name)?;
+        if let Err(objection) = driver.merge(target, recipe) {
+            object(objection);
+        }
+        Ok(Some(driver))
     }
 
     /// The path that `extends` means: relative to its file, and inside the project.

@@ -15,6 +15,7 @@ use crate::archive::{self, SuiteRequest};
 use crate::beside::{self, Beside};
 use crate::failure::{Class, Classify, Failure};
 use crate::host::clock::Clock;
+use crate::host::environment;
 use crate::host::files;
 use crate::host::mirror::DEBIAN_BACKPORTS;
 use crate::progress::{Progress, Unit};
@@ -95,7 +96,10 @@ pub fn request(project: &Project) -> Result<LockRequest, Failure> {
     let names = |names: &[goni_model::name::PackageName]| names.iter().map(ToString::to_string).collect();
     let mut archives = debian(recipe, target);
     archives.extend(beside::requested(project)?);
+    let modules = project.extra_modules();
     let mut request = LockRequest {
+        dkms: names(&modules.dkms),
+        build: modules.needs_building(),
         packages: packages.into_iter().map(str::to_owned).collect(),
         exclude: names(&recipe.debian.exclude),
         provided: names(&recipe.debian.provided),
@@ -173,29 +177,33 @@ pub fn resolve(
     let mirrors = beside::mirrors(project, workshop)?;
     let sources = workshop.sources(&mirrors, progress);
     let beside = beside::gather(project, workshop)?;
-    let lock = resolve_with(name, arch, request, &beside, previous, sources, workshop.clock())?;
+    // The other architecture, where this machine is of it.
+    let twins = environment::arch_of_this_machine().filter(|machine| *machine != arch);
+    let lock = resolve_with(name, (arch, twins), request, &beside, previous, sources, workshop.clock())?;
     rules::judge(project, &lock)?;
     Ok(lock)
 }
 
-/// Resolves a request of Debian's archives alone; see [`resolve`].
+/// Resolves a request of Debian's archives alone, with twins for machines of the second architecture;
+/// see [`resolve`].
 ///
 /// # Errors
 /// As there.
 pub fn resolve_request(
     name: &str,
-    arch: Arch,
+    arches: (Arch, Option<Arch>),
     request: LockRequest,
     previous: Option<&Lock>,
     sources: Sources<'_>,
     clock: &dyn Clock,
 ) -> Result<Lock, Failure> {
-    resolve_with(name, arch, request, &Beside::default(), previous, sources, clock)
+    resolve_with(name, arches, request, &Beside::default(), previous, sources, clock)
 }
 
+/// Resolves for an architecture, and finds the twins of another.
 fn resolve_with(
     name: &str,
-    arch: Arch,
+    (arch, twins): (Arch, Option<Arch>),
     request: LockRequest,
     beside: &Beside,
     previous: Option<&Lock>,
@@ -219,10 +227,15 @@ fn resolve_with(
                     max_age: beside.max_ages.get(&archive.name).copied().or(Some(DEFAULT_MAX_AGE)),
                     ..Freshness::at(clock.now())
                 },
+                // A vendor's archive need not have another architecture.
+                arches: [Some(arch), twins.filter(|_| !beside.keys.contains_key(&archive.name))]
+                    .into_iter()
+                    .flatten()
+                    .collect(),
             });
         }
     }
-    let snapshots = archive::fetch_suites(&suites, arch, sources)?;
+    let snapshots = archive::fetch_suites(&suites, sources)?;
     for snapshot in snapshots.iter().filter(|snapshot| !snapshot.waived.is_empty()) {
         let words: Vec<&str> = snapshot.waived.iter().map(|weakness| weakness.name()).collect();
         let archive = &snapshot.locked.archive;
@@ -230,7 +243,10 @@ fn resolve_with(
             .progress
             .warn(&format!("archive `{archive}` is trusted by a weak key ({})", words.join(", ")));
     }
-    let lock = archive::resolve(name, arch, request, beside, &snapshots)?;
+    let mut lock = archive::resolve(name, arch, request, beside, &snapshots)?;
+    if let Some(arch) = twins {
+        lock.twins = archive::twins(&lock, arch, &snapshots)?;
+    }
     sources.progress.end(STAGE, &format!("{} packages", lock.packages.len()));
     Ok(lock)
 }
@@ -303,7 +319,7 @@ pub fn resolve_shadow(
     let mirrors = workshop.mirrors()?;
     let sources = workshop.sources(&mirrors, progress);
     let (name, request) = (shadow_name(project), shadow_request(project, shadow));
-    resolve_request(&name, shadow.arch, request, previous, sources, workshop.clock())
+    resolve_request(&name, (shadow.arch, None), request, previous, sources, workshop.clock())
 }
 
 /// The lock of what a shadow boot takes, if it is there and satisfies both targets.

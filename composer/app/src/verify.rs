@@ -18,6 +18,7 @@ mod evidence;
 mod extlinux;
 mod facts;
 mod identity;
+mod modules;
 mod mounts;
 mod no_login;
 mod no_secrets;
@@ -75,6 +76,7 @@ const CHECKS: &[Check] = &[
     check("esp", esp::inspect),
     check("extlinux", extlinux::inspect),
     check("identity", identity::inspect),
+    check("modules", modules::inspect),
     check("mounts", mounts::inspect),
     check("no-login", no_login::inspect),
     check("no-secrets", no_secrets::inspect),

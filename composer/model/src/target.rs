@@ -14,6 +14,8 @@ use crate::document::checker::{Checker, Text};
 use crate::document::fault::Fault;
 use crate::document::source::{FileId, Sources};
 use crate::document::{self, shape};
+use crate::gpu::Driven;
+use crate::modules::extra::{self, ExtraDoc, ExtraModules};
 use crate::modules::{self, Modules};
 use crate::name::{
     DeviceTree, ImagePath, KernelWord, ModuleName, Name, PackageName, PackagePattern, QemuWord,
@@ -46,6 +48,12 @@ pub struct Target {
     pub markers: Vec<ImagePath>,
     /// Kernel modules: which are loaded, denied, and with what options.
     pub modules: Modules,
+    /// Kernel modules that the kernel's package does not bring.
+    pub extra_modules: ExtraModules,
+    /// The graphics drivers that it can have, the usual one first.
+    pub gpu_drivers: Vec<Name>,
+    /// The graphics driver of the image, once one was merged.
+    pub gpu: Option<Driven>,
     /// The hardware it is expected to have.
     pub expect: Vec<Expected>,
     /// Facts about it, by name.
@@ -180,6 +188,16 @@ fn check_doc(doc: &TargetDoc, name: Name, checker: &mut Checker) -> Option<Targe
     let device_trees = checker.set(doc.device_trees.as_ref());
     let modules = modules::check(doc.kernel.as_ref().and_then(|kernel| kernel.modules.as_ref()), checker);
     let markers = checker.set(doc.board.as_ref().and_then(|board| board.markers.as_ref()));
+    let kernel_doc = doc.kernel.as_ref();
+    let extra_modules = ExtraDoc {
+        dkms: kernel_doc.and_then(|kernel| kernel.dkms.as_ref()),
+        patches: kernel_doc.and_then(|kernel| kernel.dkms_patches.as_ref()),
+        files: kernel_doc.and_then(|kernel| kernel.extra_modules.as_ref()),
+        sources: kernel_doc.and_then(|kernel| kernel.module_sources.as_ref()),
+    };
+    let extra_modules = extra::check(extra_modules, checker);
+    let gpu_drivers = doc.gpu.as_ref().and_then(|gpu| gpu.drivers.as_deref()).unwrap_or_default();
+    let gpu_drivers = checker.list(gpu_drivers);
     let expect = expect::check(doc.expect.as_deref().unwrap_or_default(), checker);
     let traits = doc.traits.iter().flatten();
     let traits =
@@ -210,6 +228,9 @@ fn check_doc(doc: &TargetDoc, name: Name, checker: &mut Checker) -> Option<Targe
         device_trees,
         markers,
         modules,
+        extra_modules,
+        gpu_drivers,
+        gpu: None,
         expect,
         traits,
         boot,

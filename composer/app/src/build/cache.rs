@@ -1,18 +1,21 @@
 //! The configured tree, out of the cache or new: the part of a build that takes longest and changes
 //! least.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use goni_disk::tree::FileTree;
 use goni_model::arch::Arch;
+use goni_model::digest::Sha256Digest;
 use goni_model::lock::{Lock, LockedPackage};
 use goni_model::name::ImagePath;
 use goni_model::plan::{Plan, StageId, StageKind};
 use goni_model::time::Timestamp;
 
 use crate::beside;
+use crate::build::modules::Sources;
 use crate::build::snapshot;
 use crate::failure::{Class, Classify, Failure};
+use crate::host::environment;
 use crate::host::files::lock::Lock as FileLock;
 use crate::host::files::{self, FileError};
 use crate::host::sandbox::Emulator;
@@ -22,7 +25,8 @@ use crate::progress::Progress;
 use crate::project::Project;
 use crate::stages::configure::{Foreign, configure};
 use crate::stages::fetch::fetch_packages;
-use crate::stages::unpack::{DebFile, unpack};
+use crate::stages::twins::Twins;
+use crate::stages::unpack::{DebFile, Laid, Part, unpack};
 use crate::workshop::Workshop;
 
 /// The largest kept tree that is read: a million entries.
@@ -42,7 +46,26 @@ pub(super) struct Configured {
     pub(super) in_use: FileLock,
 }
 
-/// The tree of a lock after its maintainer scripts have run.
+/// What a configured tree is made of.
+pub(super) struct Ingredients<'a> {
+    /// Its packages.
+    pub(super) lock: &'a Lock,
+    /// The twins that this machine uses; see [`twins`].
+    pub(super) twins: &'a [LockedPackage],
+    /// Kernel modules from elsewhere.
+    pub(super) modules: &'a Sources,
+}
+
+/// The twins of a lock that this machine uses: none for an image of its own architecture, or if it shall not.
+pub(super) fn twins(lock: &Lock, emulate: bool) -> &[LockedPackage] {
+    let machine = environment::arch_of_this_machine().map(Arch::debian);
+    match lock.twins.iter().all(|twin| Some(twin.arch.as_str()) == machine) && !emulate {
+        true => &lock.twins,
+        false => &[],
+    }
+}
+
+/// The tree of a lock after its maintainer scripts have run, with these twins in the place of its programs.
 ///
 /// One tree is kept per image and architecture. A kept tree that cannot be read is made anew.
 ///
@@ -50,7 +73,7 @@ pub(super) struct Configured {
 /// What fetching, unpacking or configuring says.
 pub(super) fn configured(
     project: &Project,
-    lock: &Lock,
+    sources: &Ingredients<'_>,
     plan: &Plan,
     program: &str,
     workshop: &Workshop,
@@ -80,8 +103,26 @@ pub(super) fn configured(
             files::remove_tree(&trees.join(old))?;
         }
     }
+    let mirrors = beside::mirrors(project, workshop)?;
+    let wanted: Vec<LockedPackage> = sources.lock.packages.iter().chain(sources.twins).cloned().collect();
+    let fetched = fetch_packages(&wanted, workshop.sources(&mirrors, progress))?;
+    workshop.interrupt().check()?;
+    let (packages, twins) = fetched.split_at(sources.lock.packages.len());
     let scratch = Scratch::create(&trees, &kind)?;
-    let tree = make(project, lock, scratch.path(), workshop, progress)?;
+    let foreign = foreign(sources.lock.arch, workshop, progress)?;
+    let foreign = match foreign {
+        Some(emulator) => {
+            let twins = kept_twins(&trees, &kind, twins, program, progress)?;
+            Some(Foreign { emulator, twins: twins.map(|twins| (twins, scratch.path().join("covers"))) })
+        }
+        None => None,
+    };
+    let modules = sources.modules.laid(sources.lock, &mirrors, workshop, progress)?;
+    workshop.interrupt().check()?;
+    let packages = deb_files(sources.lock, packages);
+    let parts = (&packages[..], &modules[..], &project.target.markers[..]);
+    let tree = make(sources.lock, parts, foreign.as_ref(), scratch.path(), workshop, progress)?;
+    files::remove_tree(&scratch.path().join("covers"))?;
     files::rename(scratch.path(), &kept)?;
     drop(scratch.keep());
     Ok(Configured { tree, directory: open(&kept)?, in_use })
@@ -102,29 +143,20 @@ fn read(kept: &Path) -> Result<Option<(FileTree, Directory)>, Failure> {
 }
 
 fn make(
-    project: &Project,
     lock: &Lock,
+    (packages, modules, markers): (&[DebFile], &[Laid], &[ImagePath]),
+    foreign: Option<&Foreign>,
     scratch: &Path,
     workshop: &Workshop,
     progress: &dyn Progress,
 ) -> Result<FileTree, Failure> {
-    let mirrors = beside::mirrors(project, workshop)?;
-    let packages = fetch_packages(&lock.packages, workshop.sources(&mirrors, progress))?;
-    workshop.interrupt().check()?;
-    let overrides = lock.overrides();
-    let deb = |(locked, path): (LockedPackage, _)| {
-        let depends = overrides.get(locked.name.as_str()).map(|depends| (*depends).to_owned());
-        DebFile { locked, path, depends }
-    };
-    let packages: Vec<DebFile> = packages.into_iter().map(deb).collect();
     let root = scratch.join("root");
-    let unpacked = unpack(&packages, &scratch.join("blobs"), &root, progress)?;
+    let unpacked = unpack(packages, Part::WHOLE, modules, &scratch.join("blobs"), &root, progress)?;
     workshop.interrupt().check()?;
-    mark(&root, &project.target.markers)?;
+    mark(&root, markers)?;
     let date = Timestamp::from_seconds(i64::try_from(lock.source_date).unwrap_or(i64::MAX));
-    let foreign = foreign(lock.arch, workshop, progress)?;
     let runner = workshop.runner();
-    let configured = configure(&root, &unpacked.tree, date, foreign.as_ref(), runner, progress)?;
+    let configured = configure(&root, &unpacked.tree, date, foreign, runner, progress)?;
     files::replace(&scratch.join("tree.json"), &snapshot::write(&configured.tree)?, 0o600)?;
     Ok(configured.tree)
 }
@@ -143,9 +175,62 @@ fn mark(root: &Path, markers: &[ImagePath]) -> Result<(), FileError> {
     Ok(())
 }
 
-/// How programs of this architecture run here; `None`: as they are.
-fn foreign(arch: Arch, workshop: &Workshop, progress: &dyn Progress) -> Result<Option<Foreign>, Failure> {
-    if of_this_machine() == Some(arch) {
+/// Fetched packages, as they are unpacked.
+pub(super) fn deb_files(lock: &Lock, packages: &[(LockedPackage, PathBuf)]) -> Vec<DebFile> {
+    let overrides = lock.overrides();
+    let depends = |name: &str| overrides.get(name).map(|depends| (*depends).to_owned());
+    packages
+        .iter()
+        .map(|(locked, path)| DebFile { depends: depends(&locked.name), ..deb(locked, path) })
+        .collect()
+}
+
+fn deb(locked: &LockedPackage, path: &Path) -> DebFile {
+    DebFile { locked: locked.clone(), path: path.to_owned(), depends: None }
+}
+
+/// The tree of twins, out of the cache or new; `None` where there are no twins. As with configured trees,
+/// one is kept per image and architecture, and whoever holds that holds this.
+fn kept_twins(
+    trees: &Path,
+    kind: &str,
+    packages: &[(LockedPackage, PathBuf)],
+    program: &str,
+    progress: &dyn Progress,
+) -> Result<Option<Twins>, Failure> {
+    let Some(arch) = packages.first().and_then(|(twin, _)| twin.arch.parse::<Arch>().ok()) else {
+        return Ok(None);
+    };
+    let digests: String = packages.iter().map(|(twin, _)| format!("{}\n", twin.sha256)).collect();
+    let prefix = format!("twins_{kind}_");
+    let name = format!("{prefix}{}", Sha256Digest::of(format!("{program}\n{digests}").as_bytes()));
+    match Twins::open(&trees.join(&name), arch) {
+        Ok(Some(twins)) => {
+            progress.end("twins", "kept from an earlier build");
+            return Ok(Some(twins));
+        }
+        Ok(None) => {}
+        Err(error) => progress.warn(&format!("a tree of twins is made anew: {error}")),
+    }
+    for old in files::names(trees)?.iter().filter(|old| old.starts_with(&prefix)) {
+        files::remove_tree(&trees.join(old))?;
+    }
+    let packages: Vec<DebFile> = packages.iter().map(|(locked, path)| deb(locked, path)).collect();
+    let scratch = Scratch::create(trees, kind)?;
+    Twins::make(&packages, arch, scratch.path(), progress)?;
+    let kept = trees.join(name);
+    files::rename(scratch.path(), &kept)?;
+    drop(scratch.keep());
+    Ok(Twins::open(&kept, arch)?)
+}
+
+/// What runs programs of this architecture here; `None`: the processor.
+pub(super) fn foreign(
+    arch: Arch,
+    workshop: &Workshop,
+    progress: &dyn Progress,
+) -> Result<Option<Emulator>, Failure> {
+    if environment::arch_of_this_machine() == Some(arch) {
         return Ok(None);
     }
     let toolbox = workshop.toolbox(progress)?;
@@ -153,14 +238,5 @@ fn foreign(arch: Arch, workshop: &Workshop, progress: &dyn Progress) -> Result<O
         Arch::Amd64 => "usr/bin/qemu-x86_64",
         Arch::Arm64 => "usr/bin/qemu-aarch64",
     };
-    Ok(Some(Foreign { emulator: Emulator { program: toolbox.root().join(emulator), arch } }))
-}
-
-/// The architecture that this program was built for.
-fn of_this_machine() -> Option<Arch> {
-    match std::env::consts::ARCH {
-        "x86_64" => Some(Arch::Amd64),
-        "aarch64" => Some(Arch::Arm64),
-        _ => None,
-    }
+    Ok(Some(Emulator { program: toolbox.root().join(emulator), arch }))
 }

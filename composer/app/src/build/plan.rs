@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use goni_model::digest::Sha256Digest;
 use goni_model::layout::{Layout, LayoutError, Role};
-use goni_model::lock::Lock;
+use goni_model::lock::{Lock, LockedPackage};
 use goni_model::plan::{Plan, PlannedStage, StageId, StageKind};
 use goni_model::size::SectorSize;
 use serde::Serialize;
@@ -17,7 +17,7 @@ use crate::stages::image;
 /// What is laid into the tree, as far as a plan needs to know it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Input {
-    /// `overlay` or `payload`.
+    /// `overlay`, `payload`; `module`, `module-source`, `module-certificate`.
     pub kind: &'static str,
     /// Its name.
     pub name: String,
@@ -48,11 +48,18 @@ impl Classify for PlanError {
     }
 }
 
-/// Plans a build. `code` is the version of the program's code, which every stage depends on.
+/// Plans a build. `code` is the version of the program's code, which every stage depends on; `twins` are
+/// those of the lock that this machine uses.
 ///
 /// # Errors
 /// [`PlanError`].
-pub fn plan(project: &Project, lock: &Lock, inputs: &[Input], code: &str) -> Result<Plan, PlanError> {
+pub fn plan(
+    project: &Project,
+    lock: &Lock,
+    twins: &[LockedPackage],
+    inputs: &[Input],
+    code: &str,
+) -> Result<Plan, PlanError> {
     let (recipe, target) = (&project.recipe, &project.target);
     // A checked recipe names one at least.
     let (first, further) = recipe.output.sector_sizes.split_first().unwrap_or((&SectorSize::B512, &[]));
@@ -67,12 +74,24 @@ pub fn plan(project: &Project, lock: &Lock, inputs: &[Input], code: &str) -> Res
         inputs.iter().filter(|input| input.kind == "overlay").map(|input| input.name.as_str()).collect();
     let payloads: Vec<&str> =
         inputs.iter().filter(|input| input.kind == "payload").map(|input| input.name.as_str()).collect();
-    let packages = serde_json::to_string(&lock.packages)?;
+    let packages = match twins {
+        [] => serde_json::to_string(&lock.packages)?,
+        twins => serde_json::to_string(&(&lock.packages, twins))?,
+    };
     let overrides = beside::overrides(lock).map(|digest| digest.to_string()).unwrap_or_default();
     // None is written as nothing, as it was before there were any.
     let markers: Vec<&str> = target.markers.iter().map(|marker| marker.as_str()).collect();
     let markers = markers.join("\n");
-    let inputs = serde_json::to_string(inputs)?;
+    let (of_modules, inputs): (Vec<_>, Vec<_>) =
+        inputs.iter().partition(|input| input.kind.starts_with("module"));
+    let extra = project.extra_modules();
+    let modules = serde_json::to_string(&(&lock.build, &extra, of_modules))?;
+    let modules_note = {
+        let names = extra.dkms.iter().map(ToString::to_string);
+        let folders = extra.sources.iter().chain(&extra.files).map(ToString::to_string);
+        names.chain(folders).collect::<Vec<_>>().join(", ")
+    };
+    let inputs = serde_json::to_string(&inputs)?;
     let disk = serde_json::to_string(&(
         &recipe.name,
         &recipe.version,
@@ -84,9 +103,14 @@ pub fn plan(project: &Project, lock: &Lock, inputs: &[Input], code: &str) -> Res
         &layout,
     ))?;
     let output = serde_json::to_string(&recipe.output)?;
+    let fetched = match twins.len() {
+        0 => format!("{} packages", lock.packages.len()),
+        twins => format!("{} packages, {twins} twins for this machine", lock.packages.len()),
+    };
     let mut stages: Vec<PlannedStage> = Vec::new();
     for (kind, parameters, note) in [
-        (StageKind::Fetch, packages.as_str(), format!("{} packages", lock.packages.len())),
+        (StageKind::Fetch, packages.as_str(), fetched),
+        (StageKind::Modules, &modules, modules_note),
         (StageKind::Unpack, &overrides, String::new()),
         (StageKind::Configure, &markers, String::new()),
         (StageKind::Overlay, &inputs, [overlays, payloads].concat().join(", ")),
@@ -98,6 +122,9 @@ pub fn plan(project: &Project, lock: &Lock, inputs: &[Input], code: &str) -> Res
             recipe.output.formats.iter().map(|format| format.name()).collect::<Vec<_>>().join(", "),
         ),
     ] {
+        if kind == StageKind::Modules && extra.is_empty() {
+            continue;
+        }
         let before = stages.last().map(|stage| stage.id);
         let id = StageId::of(kind, code, parameters, before, lock.source_date);
         stages.push(PlannedStage { kind, id, note });

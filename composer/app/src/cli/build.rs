@@ -25,6 +25,9 @@ pub struct BuildArguments {
     /// Build even if nothing changed
     #[arg(long)]
     pub force: bool,
+    /// Emulate every program of an image of another architecture: slower, for suspicion
+    #[arg(long)]
+    pub emulate: bool,
 }
 
 impl BuildArguments {
@@ -42,7 +45,7 @@ impl BuildArguments {
         let payloads: BTreeMap<_, _> =
             self.payload.iter().map(|given| (given.name.clone(), given.path.clone())).collect();
         let out = global.out.clone().unwrap_or_else(|| project.root.join("out"));
-        Order { payloads, out, force: self.force }
+        Order { payloads, out, force: self.force, emulate: self.emulate }
     }
 }
 

@@ -8,7 +8,20 @@ use std::ffi::{OsStr, OsString};
 use std::num::NonZero;
 use std::path::{Path, PathBuf};
 
+use goni_model::arch::Arch;
+
 use crate::failure::{Class, Classify};
+
+/// The architecture of the machine, as far as this program knows: it was built for it. `None`: one that
+/// no image can have.
+#[must_use]
+pub fn arch_of_this_machine() -> Option<Arch> {
+    match std::env::consts::ARCH {
+        "x86_64" => Some(Arch::Amd64),
+        "aarch64" => Some(Arch::Arm64),
+        _ => None,
+    }
+}
 
 /// The environment variables this program listens to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]

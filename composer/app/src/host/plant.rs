@@ -210,7 +210,7 @@ impl Open<'_> {
 }
 
 /// The owner comes first: changing it clears the set-id bits.
-fn set_metadata(file: BorrowedFd<'_>, metadata: &Metadata) -> Result<(), Errno> {
+pub(in crate::host) fn set_metadata(file: BorrowedFd<'_>, metadata: &Metadata) -> Result<(), Errno> {
     fs::fchown(file, Some(Uid::from_raw(metadata.uid)), Some(Gid::from_raw(metadata.gid)))?;
     fs::fchmod(file, Mode::from_raw_mode(u32::from(metadata.mode)))?;
     for (name, value) in &metadata.xattrs {

@@ -23,6 +23,7 @@ use goni_model::time::Timestamp;
 use rustix::fs::{
     AtFlags, CWD, Dir, FileType, Mode, OFlags, ResolveFlags, Stat, openat, openat2, readlinkat, statat,
 };
+use rustix::io::Errno;
 
 use crate::failure::{Class, Classify};
 
@@ -177,7 +178,26 @@ impl Directory {
         Ok(rustix::fs::unlinkat(&above, name, AtFlags::empty())?)
     }
 
-    fn open_within(&self, path: &str, flags: OFlags, mode: Mode) -> io::Result<File> {
+    /// Owner, mode, time and attributes of a regular file; `None` for what is none, or a link to one.
+    ///
+    /// # Errors
+    /// What reading raises.
+    pub fn file(&self, path: &str) -> io::Result<Option<Metadata>> {
+        let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK;
+        let file = match self.open_within(path, flags, Mode::empty()) {
+            Err(error) if matches!(Errno::from_io_error(&error), Some(Errno::NOENT | Errno::LOOP)) => {
+                return Ok(None);
+            }
+            file => file?,
+        };
+        let stat = rustix::fs::fstat(&file)?;
+        if FileType::from_raw_mode(stat.st_mode) != FileType::RegularFile {
+            return Ok(None);
+        }
+        Ok(Some(metadata(&stat, attributes::of_directory(&file)?)))
+    }
+
+    pub(in crate::host) fn open_within(&self, path: &str, flags: OFlags, mode: Mode) -> io::Result<File> {
         let resolve = ResolveFlags::IN_ROOT | ResolveFlags::NO_MAGICLINKS;
         Ok(File::from(openat2(&self.root, path, flags | OFlags::CLOEXEC, mode, resolve)?))
     }

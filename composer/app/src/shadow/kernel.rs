@@ -15,7 +15,7 @@ use crate::host::walk::Directory;
 use crate::progress::Progress;
 use crate::stages::fetch::fetch_packages;
 use crate::stages::initrd::Source;
-use crate::stages::unpack::{self, DebFile};
+use crate::stages::unpack::{self, DebFile, Part};
 use crate::workshop::Workshop;
 
 /// What the packages of a kernel's files are called; those that it depends on are not needed here.
@@ -74,7 +74,7 @@ pub(super) fn unpack(
     let deb = |(locked, path)| DebFile { locked, path, depends: None };
     let packages: Vec<DebFile> = fetched.into_iter().map(deb).collect();
     let root = scratch.join("kernel");
-    unpack::unpack(&packages, &scratch.join("blobs"), &root, progress)?;
+    unpack::unpack(&packages, Part::WHOLE, &[], &scratch.join("blobs"), &root, progress)?;
     let directory = Directory::open(&root).map_err(FileError::io("reading", &root))?;
     let modules = directory.names("usr/lib/modules").map_err(FileError::io("reading", &root))?;
     let release = modules.first().and_then(|name| name.to_str()).ok_or(ShadowKernelError::None)?;

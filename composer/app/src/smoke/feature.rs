@@ -13,8 +13,6 @@ pub enum Feature {
     State,
     /// The payload `goni-http`.
     GoniHttp,
-    /// A machine in QEMU that can have an IOMMU.
-    Iommu,
     /// A state partition whose key a TPM holds.
     Tpm2,
     /// A state partition in plain text.
@@ -23,6 +21,8 @@ pub enum Feature {
     Persist,
     /// Ports that are open to the network.
     OpenPorts,
+    /// Kernel modules that are loaded, denied or given options.
+    KernelModules,
     /// An image for disks with sectors of 4096 bytes.
     Sectors4096,
     /// The kernel of the image itself runs.
@@ -38,11 +38,11 @@ impl Feature {
         Self::Swap,
         Self::State,
         Self::GoniHttp,
-        Self::Iommu,
         Self::Tpm2,
         Self::PlainState,
         Self::Persist,
         Self::OpenPorts,
+        Self::KernelModules,
         Self::Sectors4096,
         Self::OwnKernel,
         Self::OwnBootPath,
@@ -56,11 +56,11 @@ impl Feature {
             Self::Swap => "swap",
             Self::State => "state",
             Self::GoniHttp => "goni-http",
-            Self::Iommu => "iommu",
             Self::Tpm2 => "tpm2",
             Self::PlainState => "plain-state",
             Self::Persist => "persist",
             Self::OpenPorts => "open-ports",
+            Self::KernelModules => "kernel-modules",
             Self::Sectors4096 => "sectors-4096",
             Self::OwnKernel => "own-kernel",
             Self::OwnBootPath => "own-boot-path",
@@ -75,11 +75,11 @@ impl Feature {
             Self::Swap => "the image has no swap",
             Self::State => "the image has no state partition",
             Self::GoniHttp => "the image has no goni-http",
-            Self::Iommu => "the target's machine in QEMU has no IOMMU",
             Self::Tpm2 => "the recipe does not encrypt the state with a TPM",
             Self::PlainState => "the recipe encrypts the state",
             Self::Persist => "the recipe keeps no directories beside goni's own",
             Self::OpenPorts => "the recipe opens no port",
+            Self::KernelModules => "the recipe says nothing of kernel modules",
             Self::Sectors4096 => "the recipe has no image for sectors of 4096 bytes",
             Self::OwnKernel => "another kernel stands in for the image's own",
             Self::OwnBootPath => "another boot path stands in for the target's own",

@@ -28,6 +28,19 @@ pub struct Board {
     pub code: PathBuf,
     /// The variables it begins with, a file of the toolbox; each run has a copy.
     pub variables: PathBuf,
+    /// How its machine gets an IOMMU.
+    pub iommu: Iommu,
+    /// The device that its machine has a TPM as: `tpm-crb`.
+    pub tpm: String,
+}
+
+/// How a machine gets an IOMMU.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Iommu {
+    /// By a device, before those behind it: `intel-iommu`.
+    Device(String),
+    /// By a property of the machine: `iommu=smmuv3`.
+    Machine(String),
 }
 
 /// A machine of goni-compose: `qemu/machines/<firmware>.toml`.
@@ -44,6 +57,15 @@ pub struct BoardDoc {
     /// The variables it begins with, a file of the toolbox.
     #[schemars(with = "Option<String>")]
     pub variables: Option<Text>,
+    /// The device that is its IOMMU, where it is one: `intel-iommu`.
+    #[schemars(with = "Option<String>")]
+    pub iommu_device: Option<Text>,
+    /// The property of the machine that gives it an IOMMU, where it is one: `iommu=smmuv3`.
+    #[schemars(with = "Option<String>")]
+    pub iommu_machine: Option<Text>,
+    /// The device that is its TPM: `tpm-crb`.
+    #[schemars(with = "Option<String>")]
+    pub tpm: Option<Text>,
 }
 
 /// Checks the machine that a file describes.
@@ -61,12 +83,45 @@ pub fn check(sources: &Sources, file: FileId) -> Result<Board, Vec<Fault>> {
     let program = checker.require(doc.program.as_ref(), "program", "such as \"qemu-system-x86_64\"");
     let code = path(doc.code.as_ref(), "code", &mut checker);
     let variables = path(doc.variables.as_ref(), "variables", &mut checker);
-    let board = program.zip(code.zip(variables)).map(|(program, (code, variables))| Board {
+    let iommu = iommu(&doc, &mut checker);
+    let tpm = checker.require(doc.tpm.as_ref(), "tpm", "such as \"tpm-crb\"");
+    let tpm = tpm.and_then(|text| option(text, "tpm", &mut checker));
+    let board = program.zip(code.zip(variables)).zip(iommu.zip(tpm));
+    let board = board.map(|((program, (code, variables)), (iommu, tpm))| Board {
         program: program.get_ref().clone(),
         code,
         variables,
+        iommu,
+        tpm,
     });
     checker.finish(board).map(|(board, _)| board)
+}
+
+/// The one of the two ways to an IOMMU that is given.
+fn iommu(doc: &BoardDoc, checker: &mut Checker) -> Option<Iommu> {
+    match (&doc.iommu_device, &doc.iommu_machine) {
+        (Some(_), Some(second)) => {
+            checker
+                .fault_at(second, "`iommu-device` and `iommu-machine` are two ways to one IOMMU".to_owned());
+            None
+        }
+        (None, Some(text)) => option(text, "iommu-machine", checker).map(Iommu::Machine),
+        (device, None) => {
+            let text = checker.require(device.as_ref(), "iommu-device", "or `iommu-machine`")?;
+            option(text, "iommu-device", checker).map(Iommu::Device)
+        }
+    }
+}
+
+/// A name with its properties, as QEMU's options have them.
+fn option(text: &Text, key: &str, checker: &mut Checker) -> Option<String> {
+    let plain = |b: u8| b.is_ascii_alphanumeric() || b"-_=,.".contains(&b);
+    let good = text.get_ref().starts_with(|c: char| c.is_ascii_alphanumeric());
+    if !good || !text.get_ref().bytes().all(plain) {
+        checker.fault_at(text, format!("`{key}` wants a name and its properties, as in `name,key=value`"));
+        return None;
+    }
+    Some(text.get_ref().clone())
 }
 
 /// An absolute path, without what would be a second option to QEMU.
@@ -174,7 +229,7 @@ impl Machine {
         if let Some(tpm) = &self.hardware.tpm {
             arguments.add_socket("tpm-socket", &tpm.socket);
             arguments.add("-tpmdev", "emulator,id=tpm,chardev=tpm-socket".into());
-            arguments.add("-device", "tpm-crb,tpmdev=tpm".into());
+            arguments.add("-device", format!("{},tpmdev=tpm", self.board.tpm));
         }
         self.add_network(&mut arguments);
         arguments.0
@@ -183,7 +238,11 @@ impl Machine {
     /// Board, processor, memory, firmware.
     fn add_board(&self, arguments: &mut Arguments) {
         arguments.add("-display", "none".into());
-        arguments.add("-machine", self.qemu.machine.to_string());
+        let machine = match &self.board.iommu {
+            Iommu::Machine(property) if self.hardware.iommu => format!("{},{property}", self.qemu.machine),
+            _ => self.qemu.machine.to_string(),
+        };
+        arguments.add("-machine", machine);
         arguments.add(
             "-accel",
             match self.accelerator {
@@ -199,14 +258,11 @@ impl Machine {
         };
         arguments.add("-drive", firmware(0, ",readonly=on", &self.board.code));
         arguments.add("-drive", firmware(1, "", &self.variables));
-        // It has to come before the devices behind it. The board `virt` will want `iommu=smmuv3` among
-        // the keys of its machine instead. The virtio devices are in its groups, but reach memory past it
-        // (no `iommu_platform`): with them behind it, a guest under TCG found a foreign word in its page
-        // tables, and lost a module over it.
-        if self.hardware.iommu {
-            // Interrupts are left alone: a kernel whose timer is late on a busy host panics where they are
-            // remapped ("timer doesn't work through Interrupt-remapped IO-APIC"), and tries again elsewhere.
-            arguments.add("-device", "intel-iommu,intremap=off".into());
+        // It has to come before the devices behind it. The virtio devices are in its groups, but reach
+        // memory past it (no `iommu_platform`): with them behind it, a guest under TCG found a foreign word
+        // in its page tables, and lost a module over it.
+        if let (true, Iommu::Device(device)) = (self.hardware.iommu, &self.board.iommu) {
+            arguments.add("-device", device.clone());
         }
     }
 
@@ -310,6 +366,8 @@ mod tests {
                 program: "qemu-system-x86_64".into(),
                 code: "/usr/share/code.fd".into(),
                 variables: "/usr/share/vars.fd".into(),
+                iommu: Iommu::Device("intel-iommu,intremap=off".into()),
+                tpm: "tpm-crb".into(),
             },
             accelerator: Accelerator::Tcg,
             disk: "/machine/a,b.qcow2".into(),
@@ -417,12 +475,35 @@ virtio-net-pci,netdev=network,romfile=";
     }
 
     #[test]
+    fn an_iommu_that_the_machine_is_asked_for_is_no_device() {
+        let board = Board {
+            iommu: Iommu::Machine("iommu=smmuv3".into()),
+            tpm: "tpm-tis-device".into(),
+            ..machine().board
+        };
+        let tpm = Some(Tpm { which: WhichTpm::Own, socket: "/machine/tpm/socket".into() });
+        let hardware = Hardware { iommu: true, tpm, ..Hardware::default() };
+        let arguments = Machine { board, hardware, ..machine() }.arguments();
+        let has = |argument: &str| arguments.iter().any(|given| given == argument);
+        assert!(has("q35,iommu=smmuv3") && has("tpm-tis-device,tpmdev=tpm"), "{arguments:?}");
+        assert!(!arguments.iter().any(|argument| argument.contains("intel-iommu")), "{arguments:?}");
+    }
+
+    #[test]
     fn a_board_with_a_path_out_of_the_toolbox_is_refused() {
         let mut sources = Sources::new();
-        let text = "program = 'q'\ncode = '/usr/../etc/x'\nvariables = '/a,b'\n";
+        let text =
+            "program = 'q'\ncode = '/usr/../etc/x'\nvariables = '/a,b'\niommu-device = 'i'\ntpm = 't t'\n";
         let (file, _) = sources.add("ovmf.toml", text.as_bytes());
         let faults = check(&sources, file).unwrap_err();
-        assert_eq!(faults.len(), 2);
-        assert_eq!(faults[0].message, "`code` wants an absolute path in the toolbox");
+        let messages: Vec<&str> = faults.iter().map(|fault| fault.message.as_str()).collect();
+        assert_eq!(
+            messages,
+            [
+                "`code` wants an absolute path in the toolbox",
+                "`variables` wants an absolute path in the toolbox",
+                "`tpm` wants a name and its properties, as in `name,key=value`"
+            ]
+        );
     }
 }

@@ -1,6 +1,7 @@
 //! Values for the tests of several modules.
 
 use goni_model::arch::Arch;
+use goni_model::modules::Modules;
 use goni_model::recipe::{Iommu, LockMemory, StateEncryption};
 use goni_model::report::{
     BootReport, Finding, Outcome, Part, ScenarioReport, ShadowReport, SmokeReport, Unexercised, Warning,
@@ -21,6 +22,7 @@ pub(crate) fn promises() -> Promises {
         volatile: Vec::new(),
         lock_memory: LockMemory::Unlimited,
         persist: Vec::new(),
+        modules: Modules::default(),
         encryption: StateEncryption::None,
         sector_sizes: vec![SectorSize::B512],
         shadow: false,

@@ -19,6 +19,7 @@ use goni_model::time::Timestamp;
 
 use crate::failure::{Class, Classify};
 use crate::host::command::{Run, RunError};
+use crate::host::cover::CoverError;
 use crate::host::walk::{Directory, WalkError};
 use crate::progress::{Progress, Unit};
 
@@ -100,6 +101,17 @@ pub enum ConfigureError {
         /// The end of its output.
         said: String,
     },
+    /// What failed ran on a machine of another architecture.
+    #[error("{error}")]
+    Foreign {
+        /// What failed.
+        error: Box<ConfigureError>,
+        /// How it ran.
+        hint: String,
+    },
+    /// Programs of this machine could not take the place of the image's.
+    #[error(transparent)]
+    Cover(#[from] CoverError),
     /// A command could not be run at all.
     #[error("configuring packages")]
     Run {
@@ -134,6 +146,8 @@ impl Classify for ConfigureError {
             | Self::Deferred { .. }
             | Self::Scrub { .. } => Class::Content,
             Self::Io { .. } => Class::Environment,
+            Self::Foreign { error, .. } => error.class(),
+            Self::Cover(error) => error.class(),
             Self::Run { source } => source.class(),
             Self::Walk { source } => source.class(),
         }
@@ -142,7 +156,21 @@ impl Classify for ConfigureError {
     fn hint(&self) -> Option<String> {
         match self {
             Self::Run { source } => source.hint(),
+            Self::Cover(error) => error.hint(),
+            Self::Foreign { hint, .. } => Some(hint.clone()),
             _ => None,
+        }
+    }
+}
+
+impl ConfigureError {
+    /// What an image's own program did; what failed otherwise says so itself.
+    fn of_foreign(self, hint: String) -> Self {
+        match self {
+            Self::Script { .. } | Self::Hanging { .. } | Self::Deferred { .. } | Self::Modules { .. } => {
+                Self::Foreign { error: Box::new(self), hint }
+            }
+            other => other,
         }
     }
 }
@@ -167,7 +195,15 @@ pub fn configure(
     let contents = Directory::open(root).map_err(failed)?;
     let packages = status::count(&contents.read(status::PATH).map_err(failed)?);
     progress.begin(NAME, Some(packages), Unit::Packages);
-    run::scripts(&contents, source_date, foreign, runner, progress)?;
+    let admitted = foreign.map(|foreign| foreign.admit(&contents, unpacked, progress)).transpose()?;
+    let done = run::scripts(&contents, source_date, admitted.as_ref(), runner, progress);
+    match admitted {
+        Some(admitted) => {
+            done.map_err(|error| error.of_foreign(admitted.hint()))?;
+            admitted.lift()?;
+        }
+        None => done?,
+    }
     let unfinished = status::unfinished(&contents.read(status::PATH).map_err(failed)?);
     if !unfinished.is_empty() {
         return Err(ConfigureError::Unconfigured { packages: unfinished });

@@ -5,7 +5,7 @@
 //! the few units beside this module is the image's own. What is in it is listed here, with the closure
 //! of libraries and kernel modules computed.
 
-mod elf;
+pub(in crate::stages) mod elf;
 mod modules;
 mod state;
 

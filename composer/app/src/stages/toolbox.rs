@@ -18,7 +18,7 @@ pub fn resolve(sources: Sources<'_>, clock: &dyn Clock) -> Result<Lock, Failure>
     let resolved = || -> Result<Lock, Failure> {
         let present = toolbox::lock()?;
         let (name, request) = (present.recipe.clone(), present.request.clone());
-        resolve_request(&name, present.arch, request, Some(&present), sources, clock)
+        resolve_request(&name, (present.arch, None), request, Some(&present), sources, clock)
     };
     resolved().map_err(|failure| failure.during("resolving the toolbox"))
 }

@@ -14,7 +14,7 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use goni_debian::deb::{Control, DebError, MemberPath};
+use goni_debian::deb::{Control, DebError, Member, MemberPath};
 use goni_debian::dpkg::{self, Database, DatabaseError, UnpackedPackage};
 use goni_disk::tree::{Content, FileTree, Inode, Kind, Metadata, Owner, TreePath};
 use goni_model::digest::Sha256Digest;
@@ -41,6 +41,35 @@ pub struct DebFile {
     pub path: PathBuf,
     /// What it depends on, if that is not what it says.
     pub depends: Option<String>,
+}
+
+/// What of packages is unpacked, and what that is called where progress is told.
+#[derive(Clone, Copy)]
+pub struct Part<'a> {
+    /// The name of the stage.
+    pub stage: &'static str,
+    /// Whether a member is wanted.
+    pub wanted: &'a (dyn Fn(&Member) -> bool + Sync),
+}
+
+impl Part<'_> {
+    /// All there is.
+    pub const WHOLE: Self = Self { stage: STAGE, wanted: &|_| true };
+}
+
+impl std::fmt::Debug for Part<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Part").field("stage", &self.stage).finish_non_exhaustive()
+    }
+}
+
+/// A file that comes into the directory beside what packages bring.
+#[derive(Debug, Clone)]
+pub struct Laid {
+    /// Its place, where no package may have anything.
+    pub path: TreePath,
+    /// Its bytes.
+    pub bytes: Vec<u8>,
 }
 
 /// What was unpacked.
@@ -123,21 +152,27 @@ impl Classify for UnpackError {
     }
 }
 
-/// Unpacks packages into `root`, by way of `scratch`. Neither may exist; both must be on one file system.
+/// Unpacks all of packages, or a part, into `root`, by way of `scratch`, and lays more files. Neither may exist;
+/// both must be on one file system.
 /// To give files their owners, the caller must be root in its user namespace.
 ///
 /// # Errors
 /// [`UnpackError`]; what `root` and `scratch` then hold is for the caller to remove.
 pub fn unpack(
     packages: &[DebFile],
+    part: Part<'_>,
+    more: &[Laid],
     scratch: &Path,
     root: &Path,
     progress: &dyn Progress,
 ) -> Result<Unpacked, UnpackError> {
     let blobs = Blobs::create(scratch)?;
-    let intakes = intake::take_in(packages, &blobs, progress)?;
+    let intakes = intake::take_in(packages, part, &blobs, progress)?;
     let mut decided = ownership::decide(&intakes)?;
     add_database(&mut decided.tree, &database_of(&intakes, &decided.kept)?)?;
+    for laid in more {
+        add_file(&mut decided.tree, laid)?;
+    }
     let conffiles = &decided.conffiles;
     plant::plant(&decided.tree, &blobs, root, &|path| match conffiles.contains(path) {
         true => dpkg::conffile_waiting_name(path.name()),
@@ -145,7 +180,7 @@ pub fn unpack(
     })?;
     blobs.remove()?;
     let bytes = intakes.iter().map(|intake| intake.bytes).fold(0, u64::saturating_add);
-    progress.end(STAGE, &format!("{} packages, {} entries", intakes.len(), decided.tree.iter().count()));
+    progress.end(part.stage, &format!("{} packages, {} entries", intakes.len(), decided.tree.iter().count()));
     let packages = intakes.into_iter().map(|intake| intake.control).collect();
     let ownership::Decided { tree, conffiles, set_id, .. } = decided;
     Ok(Unpacked { tree, packages, conffiles, set_id, bytes })
@@ -177,6 +212,22 @@ fn add_database(tree: &mut FileTree, database: &Database) -> Result<(), Ownershi
         let kind = Kind::File(Content::inline(Arc::<[u8]>::from(&file.bytes[..])));
         tree.insert(path, Inode { metadata: metadata(file.mode), kind }, owner.clone())?;
     }
+    Ok(())
+}
+
+/// Puts a file where nothing is yet.
+fn add_file(tree: &mut FileTree, laid: &Laid) -> Result<(), OwnershipError> {
+    let owner = Owner::Stage("modules".into());
+    let mtime = Timestamp::from_seconds(0);
+    let metadata = |mode| Metadata { mode, uid: 0, gid: 0, mtime, xattrs: std::collections::BTreeMap::new() };
+    if let Some(above) = laid.path.parent() {
+        ownership::add_directory(tree, above.as_bytes(), &metadata(0o755), &owner)?;
+    }
+    if let Some(entry) = tree.entry(&laid.path) {
+        return Err(OwnershipError::Database { path: laid.path.clone(), owner: entry.owner.clone() });
+    }
+    let kind = Kind::File(Content::inline(Arc::<[u8]>::from(&laid.bytes[..])));
+    tree.insert(laid.path.clone(), Inode { metadata: metadata(0o644), kind }, owner)?;
     Ok(())
 }
 

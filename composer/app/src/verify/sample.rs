@@ -14,6 +14,8 @@ use goni_disk::uki::{self, Label, NewProfile, NewSection};
 use goni_disk::verity::{self, RootHash};
 use goni_disk::{cpio, erofs, ext4, fat};
 use goni_model::arch::Arch;
+use goni_model::digest::Sha256Digest;
+use goni_model::gpu::Driven;
 use goni_model::layout::{Layout, Role, derived_uuid};
 use goni_model::name::ImagePath;
 use goni_model::number::{to_u64, to_usize};
@@ -26,6 +28,7 @@ use uuid::Uuid;
 
 use crate::host::disk_file::DiskFile;
 use crate::stages::board::BOARD;
+use crate::stages::modules::{Origin, RECORD, Record, Recorded};
 use crate::stages::state;
 
 const DATE: Timestamp = Timestamp::from_seconds(1_780_000_000);
@@ -282,6 +285,13 @@ pub(super) fn module_file(name: &str) -> String {
 /// The least that `modinfo` reads: an ELF file with a section `.modinfo`, packed. Offsets are ELF's: the
 /// header's 64 bytes, the texts, the names of sections, then three headers of 64 bytes.
 pub(super) fn module(release: &str, firmware: &[&str]) -> Vec<u8> {
+    let mut packed = Vec::new();
+    liblzma::read::XzEncoder::new(&plain_module(release, firmware)[..], 1).read_to_end(&mut packed).unwrap();
+    packed
+}
+
+/// The same, not packed.
+pub(super) fn plain_module(release: &str, firmware: &[&str]) -> Vec<u8> {
     let firmware: String = firmware.iter().map(|file| format!("firmware={file}\0")).collect();
     let texts = format!("license=GPL\0{firmware}vermagic={release} SMP mod_unload \0");
     let names = b"\0.modinfo\0.shstrtab\0";
@@ -302,9 +312,23 @@ pub(super) fn module(release: &str, firmware: &[&str]) -> Vec<u8> {
     elf.extend(section(0, 0, 0, 0));
     elf.extend(section(1, 1, start, length));
     elf.extend(section(10, 3, start + length, to_u64(names.len())));
-    let mut packed = Vec::new();
-    liblzma::read::XzEncoder::new(&elf[..], 1).read_to_end(&mut packed).unwrap();
-    packed
+    elf
+}
+
+/// The place of the module that was added to the kernel's.
+pub(super) const ADDED: &str = "usr/lib/modules/6.12.0-test/updates/dkms/own.ko";
+
+/// What the sample says of the module that was added.
+fn record() -> String {
+    let bytes = plain_module(RELEASE, &[]);
+    let from = Origin::Dkms {
+        package: "own-dkms".to_owned(),
+        version: "1.0".to_owned(),
+        sha256: Sha256Digest::of(b"own-dkms"),
+    };
+    let sha256 = Sha256Digest::of(&bytes);
+    let module = Recorded { name: "own".to_owned(), from, sha256, signed: false };
+    serde_json::to_string(&Record { kernel: RELEASE.to_owned(), modules: vec![module] }).unwrap()
 }
 
 /// What the sample's board has.
@@ -320,8 +344,19 @@ fn board(boot: BootMethod) -> String {
         expected("graphics", "pci:v00001002d00001586bc03sc80i00", Some("amdgpu/a*"), false),
         expected("keyboard", "usb:v046Dp0001", None, false),
     ];
-    let board = Board { target: "sample".to_owned(), boot, initrd: vec!["disk".to_owned()], expect };
-    serde_json::to_string(&board).unwrap()
+    serde_json::to_string(&Board {
+        target: "sample".to_owned(),
+        boot,
+        initrd: vec!["disk".to_owned()],
+        expect,
+        deny: Vec::new(),
+        gpu: Some(Driven {
+            driver: "own".to_owned(),
+            modules: vec!["gpu".to_owned()],
+            files: vec!["usr/share/vulkan/icd.d/own_icd*.json".to_owned()],
+        }),
+    })
+    .unwrap()
 }
 
 /// The least that is an EFI program of amd64. Offsets are the PE format's: headers at 64, the optional
@@ -385,6 +420,9 @@ fn root(boot: BootMethod) -> FileTree {
     add(&mut tree, &module_file("gpu"), 0o644, &module(RELEASE, &["amdgpu/a.bin", "amdgpu/other.bin"]));
     add(&mut tree, "usr/lib/firmware/amdgpu/a.bin.xz", 0o644, b"firmware");
     add(&mut tree, BOARD, 0o644, board(boot).as_bytes());
+    add(&mut tree, "usr/share/vulkan/icd.d/own_icd.json", 0o644, b"{}");
+    add(&mut tree, ADDED, 0o644, &plain_module(RELEASE, &[]));
+    add(&mut tree, RECORD, 0o644, record().as_bytes());
     add(&mut tree, &format!("boot/vmlinuz-{RELEASE}"), 0o644, &noise());
     add(&mut tree, extlinux::TREE_OF_ROOT, 0o644, extlinux::TREE);
     add(&mut tree, "var/lib/dpkg/status", 0o644, STATUS.as_bytes());
@@ -393,7 +431,10 @@ fn root(boot: BootMethod) -> FileTree {
 
 /// What depmod and the kernel's own build list.
 const MODULES: [(&str, &str); 4] = [
-    ("modules.dep", "kernel/disk.ko.xz: kernel/bus.ko.xz\nkernel/bus.ko.xz:\nkernel/gpu.ko.xz:\n"),
+    (
+        "modules.dep",
+        "kernel/disk.ko.xz: kernel/bus.ko.xz\nkernel/bus.ko.xz:\nkernel/gpu.ko.xz:\nupdates/dkms/own.ko:\n",
+    ),
     ("modules.alias", "# Aliases\nalias pci:v*d*bc01sc08i02* disk\nalias pci:v00001002d*bc03* gpu\n"),
     ("modules.builtin", "kernel/hid.ko\n"),
     ("modules.builtin.modinfo", "hid.alias=usb:v*p*\0hid.license=GPL\0"),

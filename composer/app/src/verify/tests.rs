@@ -16,13 +16,14 @@ use uuid::Uuid;
 
 use super::evidence::Evidence;
 use super::sample::{
-    Breakage, IMAGE, RELEASE, SORTED_LAST, Sample, add, build, byte, carrying_image, chmod, directory, edit,
-    flip, initrd, kernel_image, link, metadata, module, module_file, own, partition_uuid, path,
-    place_of_noise, profiled_image, put, stub, tail, write_at,
+    ADDED, Breakage, IMAGE, RELEASE, SORTED_LAST, Sample, add, build, byte, carrying_image, chmod, directory,
+    edit, flip, initrd, kernel_image, link, metadata, module, module_file, own, partition_uuid, path,
+    place_of_noise, plain_module, profiled_image, put, stub, tail, write_at,
 };
 use super::{CHECKS, Expectations, Findings, VerifyError, inspect};
 use crate::progress::Silent;
 use crate::stages::board::BOARD;
+use crate::stages::modules::RECORD;
 
 const BUILDER: &str = "buildhost";
 
@@ -148,6 +149,18 @@ const BREAKAGES: &[(&str, Breakage, &str, &str)] = &[
     ("an initrd that is none", Breakage::SystemPartition(|esp| carry(esp, b"an initrd")), "board", ""),
     ("a module for the initrd that nobody knows", Breakage::Root(|root| edit(root, BOARD, "\"initrd\":[\"disk\"]", "\"initrd\":[\"disc\"]")), "board", "no module `disc`"),
     ("a board that is none", Breakage::Root(|root| add(root, BOARD, 0o644, b"{}")), "board", "missing field"),
+    ("a graphics driver without its user space", Breakage::Root(|root| { root.remove(&path("usr/share/vulkan/icd.d/own_icd.json")).unwrap(); }), "board", "graphics driver `own`: no file is `/usr/share/vulkan/icd.d/own_icd*.json`"),
+    ("a graphics driver that nobody knows", Breakage::Root(|root| edit(root, BOARD, "\"modules\":[\"gpu\"]", "\"modules\":[\"cpu\"]")), "board", "graphics driver `own`: the kernel has no module `cpu`"),
+    ("a denied module that is let in", Breakage::Root(|root| edit(root, BOARD, "\"deny\":[]", "\"deny\":[\"nouveau\"]")), "board", "the command line does not deny `nouveau`"),
+    // Modules that were added.
+    ("an added module that is gone", Breakage::Root(|root| { root.remove(&path(ADDED)).unwrap(); }), "modules", "`/usr/lib/modules/6.12.0-test/updates/dkms/own.ko`, of package `own-dkms=1.0`, is missing"),
+    ("an added module for another kernel", Breakage::Root(|root| add(root, ADDED, 0o644, &plain_module("6.11.0", &[]))), "modules", "own.ko` is for kernel `6.11.0`"),
+    ("an added module with other bytes", Breakage::Root(|root| add(root, ADDED, 0o644, &plain_module(RELEASE, &["x"]))), "modules", "has other bytes than were written down"),
+    ("an added module that is not signed", Breakage::Root(|root| edit(root, RECORD, "\"signed\":false", "\"signed\":true")), "modules", "own.ko` is not signed"),
+    ("an added module without a place in the index", Breakage::Root(|root| edit(root, &modules("modules.dep"), "updates/dkms/own.ko:\n", "")), "modules", "own.ko` is not in modules.dep"),
+    ("a module of which nobody knows", Breakage::Root(|root| add(root, &format!("usr/lib/modules/{RELEASE}/updates/odd.ko"), 0o644, b"x")), "modules", "updates/odd.ko`: nobody wrote down where it comes from"),
+    ("headers in the image", Breakage::Root(|root| add(root, "usr/src/linux-headers-6.12/Makefile", 0o644, b"x")), "modules", "is left of building modules"),
+    ("a package of sources in the image", Breakage::Root(|root| edit(root, "var/lib/dpkg/status", "Package: systemd\n", "Package: own-dkms\n")), "modules", "package `own-dkms`, the source of modules, is installed"),
     // The root.
     ("a flipped bit of the root", Breakage::Disk(|disk, layout| flip(disk, layout, Role::Root, place_of_noise(disk, layout))), "verity", "corrupt data: block"),
     ("a flipped bit of the tree", Breakage::Disk(|disk, layout| flip(disk, layout, Role::RootVerity, 4096 + 32)), "verity", "corrupt data: block 1 "),

@@ -1,6 +1,7 @@
 //! What makes a lock a lock: order, uniqueness, and names that stay inside their archive.
 
 use super::{LOCAL, Lock, LockedPackage, LockedSuite};
+use crate::arch::Arch;
 
 /// Longest package name accepted, in bytes; the longest in Debian is under 100.
 const MAX_NAME: usize = 200;
@@ -155,7 +156,10 @@ pub(super) fn check(lock: &Lock) -> Result<(), LockError> {
         return Err(LockError::SourceDate { source_date: lock.source_date, newest });
     }
     ordered("packages", &lock.packages, |package| package.name.clone())?;
-    lock.packages.iter().try_for_each(|one| package(lock, one))
+    ordered("build", &lock.build, |package| package.name.clone())?;
+    lock.packages.iter().chain(&lock.build).try_for_each(|one| package(lock, one))?;
+    ordered("twins", &lock.twins, |package| package.name.clone())?;
+    lock.twins.iter().try_for_each(|one| twin(lock, one))
 }
 
 fn request(lock: &Lock) -> Result<(), LockError> {
@@ -164,6 +168,7 @@ fn request(lock: &Lock) -> Result<(), LockError> {
         ("request.packages", &request.packages),
         ("request.exclude", &request.exclude),
         ("request.provided", &request.provided),
+        ("request.dkms", &request.dkms),
         ("request.local", &request.local),
     ] {
         ordered(place, list, String::clone)?;
@@ -201,14 +206,46 @@ fn suite(suite: &LockedSuite) -> Result<(), LockError> {
 }
 
 fn package(lock: &Lock, package: &LockedPackage) -> Result<(), LockError> {
-    let place = || format!("package `{}`", package.name);
-    value("packages", &package.name, package_name_fault(&package.name))?;
-    value(place(), &package.version, version_fault(&package.version))?;
+    described("packages", package)?;
     let foreign = (package.arch != "all" && package.arch != lock.arch.debian())
         .then_some("is neither `all` nor the architecture of the lock");
-    value(place(), &package.arch, foreign)?;
+    value(format!("package `{}`", package.name), &package.arch, foreign)?;
+    from_a_suite(lock, package)
+}
+
+/// A twin is what the image has too, of another architecture.
+fn twin(lock: &Lock, twin: &LockedPackage) -> Result<(), LockError> {
+    described("twins", twin)?;
+    let place = || format!("twin `{}`", twin.name);
+    let known = twin.arch.parse::<Arch>().is_ok_and(|arch| arch != lock.arch);
+    value(place(), &twin.arch, (!known).then_some("is no architecture other than that of the lock"))?;
+    let of = lock.packages.iter().find(|package| package.name == twin.name && package.arch != "all");
+    value("twins", &twin.name, of.is_none().then_some("is no package of the image's architecture"))?;
+    let same = of.is_some_and(|of| without_rebuild(&of.version) == without_rebuild(&twin.version));
+    value(place(), &twin.version, (!same).then_some("is not the version of the image's package"))?;
+    from_a_suite(lock, twin)
+}
+
+/// The version of the source that a version was built from: a package that was only built again, for
+/// one architecture, bears `+b` and a number. Source: Debian Developer's Reference, 5.10.2.1.
+#[must_use]
+pub fn without_rebuild(version: &str) -> &str {
+    match version.rsplit_once("+b") {
+        Some((source, number)) if !number.is_empty() && number.bytes().all(|b| b.is_ascii_digit()) => source,
+        _ => version,
+    }
+}
+
+/// What is wrong with a package whatever its architecture.
+fn described(list: &'static str, package: &LockedPackage) -> Result<(), LockError> {
+    let place = || format!("package `{}`", package.name);
+    value(list, &package.name, package_name_fault(&package.name))?;
+    value(place(), &package.version, version_fault(&package.version))?;
     value(place(), &package.path, archive_path_fault(&package.path))?;
-    value(place(), &package.size.to_string(), (package.size == 0).then_some("is no size of a package"))?;
+    value(place(), &package.size.to_string(), (package.size == 0).then_some("is no size of a package"))
+}
+
+fn from_a_suite(lock: &Lock, package: &LockedPackage) -> Result<(), LockError> {
     if package.archive != LOCAL && !lock.suites.iter().any(|suite| suite.archive == package.archive) {
         return Err(LockError::UnknownArchive {
             package: package.name.clone(),

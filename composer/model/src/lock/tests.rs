@@ -42,9 +42,8 @@ fn request() -> LockRequest {
         packages: vec!["systemd".to_owned(), "linux-image-amd64 (>= 6.12)".to_owned()],
         exclude: vec![],
         provided: vec!["linux-initramfs-tool".to_owned()],
-        recommends: false,
-        local: vec![],
         archives: vec![archive("debian", &["trixie", "trixie-updates"])],
+        ..LockRequest::default()
     }
 }
 
@@ -59,6 +58,8 @@ fn lock() -> Lock {
             suite("debian", "trixie", 1_789_000_000),
         ],
         packages: vec![package("systemd"), package("bash")],
+        build: vec![],
+        twins: vec![],
     }
     .canonical()
     .unwrap()
@@ -118,7 +119,7 @@ fn every_fault_is_named() {
         (
             "recipe =",
             "mirror = \"x\"\nrecipe =",
-            "reading the lock\nunknown field `mirror`, expected one of `schema`, `recipe`, `arch`, `source_date`, `request`, `suites`, `packages`",
+            "reading the lock\nunknown field `mirror`, expected one of `schema`, `recipe`, `arch`, `source_date`, `request`, `suites`, `packages`, `build`, `twins`",
         ),
         (
             "name = \"bash\"",
@@ -179,6 +180,50 @@ fn every_fault_is_named() {
 }
 
 #[test]
+fn a_twin_is_the_same_package_built_for_another_architecture() {
+    let twin = |name: &str| LockedPackage { arch: "arm64".to_owned(), ..package(name) };
+    let with = |change: &dyn Fn(&mut LockedPackage)| {
+        let mut changed = twin("bash");
+        change(&mut changed);
+        Lock { twins: vec![twin("systemd"), changed], ..lock() }.canonical()
+    };
+    let lock = with(&|twin| twin.version.push_str("+b2")).unwrap();
+    assert!(lock.to_string().ends_with(&format!(
+        "]\n\ntwins = [\n    {},\n    {},\n]\n",
+        text::package(&lock.twins[0]),
+        text::package(&lock.twins[1])
+    )));
+    assert_eq!(lock.to_string().parse::<Lock>().unwrap(), lock);
+    type Change = fn(&mut LockedPackage);
+    let cases: [(Change, &str); 6] = [
+        (
+            |twin| twin.arch = "amd64".to_owned(),
+            "twin `bash`: `amd64` is no architecture other than that of the lock",
+        ),
+        (
+            |twin| twin.arch = "all".to_owned(),
+            "twin `bash`: `all` is no architecture other than that of the lock",
+        ),
+        (|twin| twin.name = "dash".to_owned(), "twins: `dash` is no package of the image's architecture"),
+        (
+            |twin| twin.version = "1:2.0-3+deb13u2".to_owned(),
+            "twin `bash`: `1:2.0-3+deb13u2` is not the version of the image's package",
+        ),
+        (
+            |twin| twin.version.push_str("+bpo1"),
+            "twin `bash`: `1:2.0-3+deb13u1+bpo1` is not the version of the image's package",
+        ),
+        (
+            |twin| twin.path = "../bash.deb".to_owned(),
+            "package `bash`: `../bash.deb` has an empty, `.` or `..` component",
+        ),
+    ];
+    for (change, message) in cases {
+        assert_eq!(with(&change).unwrap_err().to_string(), message);
+    }
+}
+
+#[test]
 fn a_lock_is_fresh_whatever_the_order_of_the_wishes() {
     let mut request = request();
     request.packages.reverse();
@@ -207,6 +252,25 @@ fn a_stale_lock_names_the_keys_that_changed() {
 fn the_minimum_date_is_that_of_the_locked_suite() {
     assert_eq!(lock().minimum_date("debian", "trixie"), Some(1_789_000_000));
     assert_eq!(lock().minimum_date("debian", "sid"), None);
+}
+
+#[test]
+fn what_modules_are_built_with_is_a_set_of_its_own() {
+    let mut lock = lock();
+    lock.request.dkms = vec!["v4l2loopback-dkms".to_owned()];
+    lock.request.build = true;
+    lock.build = vec![package("gcc-14"), package("bash")];
+    let lock = lock.canonical().unwrap();
+    let text = lock.to_string();
+    assert!(
+        text.contains("request.dkms = [\n    \"v4l2loopback-dkms\",\n]\nrequest.build = true\n"),
+        "{text}"
+    );
+    assert!(text.contains("\nbuild = [\n    { name = \"bash\""), "{text}");
+    assert_eq!(text.parse::<Lock>().unwrap(), lock);
+    assert_eq!(lock.stale_keys(&request())[0], "`dkms` was [\"v4l2loopback-dkms\"], is []");
+    let twice = text.replace("name = \"gcc-14\"", "name = \"bash\"");
+    assert_eq!(refusal(&twice), "checking the lock\nbuild: `bash` after `bash` is out of order or twice");
 }
 
 #[test]

@@ -45,6 +45,10 @@ struct LockDoc {
     request: LockRequest,
     suites: Vec<LockedSuite>,
     packages: Vec<LockedPackage>,
+    #[serde(default)]
+    build: Vec<LockedPackage>,
+    #[serde(default)]
+    twins: Vec<LockedPackage>,
 }
 
 impl FromStr for Lock {
@@ -55,8 +59,9 @@ impl FromStr for Lock {
         if schema != SCHEMA {
             return Err(ParseLockError::Schema { found: schema });
         }
-        let LockDoc { _schema, recipe, arch, source_date, request, suites, packages } = toml::from_str(text)?;
-        let lock = Self { recipe, arch, source_date, request, suites, packages };
+        let LockDoc { _schema, recipe, arch, source_date, request, suites, packages, build, twins } =
+            toml::from_str(text)?;
+        let lock = Self { recipe, arch, source_date, request, suites, packages, build, twins };
         check(&lock)?;
         Ok(lock)
     }
@@ -87,6 +92,14 @@ fn lines<T>(f: &mut fmt::Formatter<'_>, key: &str, items: &[T], line: impl Fn(&T
     f.write_str("]\n")
 }
 
+/// A package on one line.
+pub(super) fn package(p: &LockedPackage) -> String {
+    format!(
+        "{{ name = \"{}\", version = \"{}\", arch = \"{}\", archive = \"{}\", path = \"{}\", size = {}, sha256 = \"{}\" }}",
+        p.name, p.version, p.arch, p.archive, p.path, p.size, p.sha256
+    )
+}
+
 /// Writes the canonical text. What was made by [`Lock::canonical`] or parsed reads back as itself.
 impl fmt::Display for Lock {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -101,6 +114,12 @@ impl fmt::Display for Lock {
         lines(f, "request.exclude", &request.exclude, |name| format!("\"{name}\""))?;
         lines(f, "request.provided", &request.provided, |name| format!("\"{name}\""))?;
         writeln!(f, "request.recommends = {}", request.recommends)?;
+        if !request.dkms.is_empty() {
+            lines(f, "request.dkms", &request.dkms, |name| format!("\"{name}\""))?;
+        }
+        if request.build {
+            f.write_str("request.build = true\n")?;
+        }
         if !request.local.is_empty() {
             lines(f, "request.local", &request.local, |file| format!("\"{file}\""))?;
         }
@@ -132,11 +151,13 @@ impl fmt::Display for Lock {
             )
         })?;
         f.write_char('\n')?;
-        lines(f, "packages", &self.packages, |p| {
-            format!(
-                "{{ name = \"{}\", version = \"{}\", arch = \"{}\", archive = \"{}\", path = \"{}\", size = {}, sha256 = \"{}\" }}",
-                p.name, p.version, p.arch, p.archive, p.path, p.size, p.sha256
-            )
-        })
+        lines(f, "packages", &self.packages, package)?;
+        for (key, list) in [("build", &self.build), ("twins", &self.twins)] {
+            if !list.is_empty() {
+                f.write_char('\n')?;
+                lines(f, key, list, package)?;
+            }
+        }
+        Ok(())
     }
 }

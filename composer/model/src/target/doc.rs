@@ -6,6 +6,7 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 
 use crate::document::checker::Text;
+use crate::gpu::doc::TargetGpuDoc;
 use crate::modules::ModulesDoc;
 
 /// A board or machine for goni-compose: `firmware/<target>/target.toml`.
@@ -32,6 +33,8 @@ pub struct TargetDoc {
     pub backports: Option<Vec<Text>>,
     /// Firmware of the board's devices.
     pub firmware: Option<FirmwareDoc>,
+    /// Its graphics processor.
+    pub gpu: Option<TargetGpuDoc>,
     /// Device trees of the kernel, below its folder of device trees: laid where the boot method wants them.
     #[schemars(with = "Option<Vec<String>>")]
     pub device_trees: Option<Vec<Text>>,
@@ -75,6 +78,18 @@ pub struct KernelDoc {
     pub package: Option<Text>,
     /// Modules that are loaded, denied, and their options.
     pub modules: Option<ModulesDoc>,
+    /// Packages with sources of modules that DKMS builds for the kernel; never in the image themselves.
+    #[schemars(with = "Option<Vec<String>>")]
+    pub dkms: Option<Vec<Text>>,
+    /// Patches of these sources by package, each a file of the project, applied with `patch -p1`.
+    #[schemars(with = "Option<BTreeMap<String, Vec<String>>>")]
+    pub dkms_patches: Option<BTreeMap<Text, Vec<Text>>>,
+    /// Modules of the project that are built already: files that end in .ko.
+    #[schemars(with = "Option<Vec<String>>")]
+    pub extra_modules: Option<Vec<Text>>,
+    /// Folders of the project with the source of modules, built by kbuild.
+    #[schemars(with = "Option<Vec<String>>")]
+    pub module_sources: Option<Vec<Text>>,
 }
 
 /// Firmware of a board's devices.

@@ -9,7 +9,8 @@ use serde::{Deserialize, Serialize};
 use crate::document::checker::Checker;
 use crate::document::fault::Fault;
 use crate::document::source::Span;
-use crate::name::{FirmwarePattern, Modalias, Name};
+use crate::gpu::Driven;
+use crate::name::{FirmwarePattern, Modalias, ModuleName, Name};
 use crate::target::doc::ExpectDoc;
 use crate::target::{BootMethod, Target};
 
@@ -39,17 +40,25 @@ pub struct Board {
     pub initrd: Vec<String>,
     /// The hardware.
     pub expect: Vec<Expected>,
+    /// Modules that are never loaded.
+    #[serde(default)]
+    pub deny: Vec<String>,
+    /// The graphics driver.
+    #[serde(default)]
+    pub gpu: Option<Driven>,
 }
 
 impl Board {
-    /// The board that a target describes.
+    /// The board that a target describes, with the modules that are never loaded.
     #[must_use]
-    pub fn of(target: &Target) -> Self {
+    pub fn of(target: &Target, deny: &[ModuleName]) -> Self {
         Self {
             target: target.name.to_string(),
             boot: target.boot,
             initrd: target.initrd_modules.iter().map(ToString::to_string).collect(),
             expect: target.expect.clone(),
+            deny: deny.iter().map(ToString::to_string).collect(),
+            gpu: target.gpu.clone(),
         }
     }
 }

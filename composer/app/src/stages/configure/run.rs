@@ -6,7 +6,8 @@ use std::time::Duration;
 
 use goni_model::time::Timestamp;
 
-use super::{ConfigureError, Foreign, NAME, failing};
+use super::foreign::Admitted;
+use super::{ConfigureError, NAME, failing};
 use crate::host::command::{CommandSpec, Exit, Output, Run, RunError, last_lines};
 use crate::host::sandbox::Sandbox;
 use crate::host::walk::Directory;
@@ -25,6 +26,8 @@ const POLICY_SCRIPT: &[u8] = b"#!/bin/sh\nexit 101\n";
 const SILENCED: &[(&str, &str)] = &[
     ("/usr/sbin/update-initramfs", "the program makes its own initrd"),
     ("/usr/bin/dracut", "the program makes its own initrd"),
+    ("/usr/sbin/dkms", "modules are built beside, for the image's kernel"),
+    ("/usr/lib/dkms/common.postinst", "it asks dkms"),
     ("/usr/bin/kmod", "depmod is a name of it, and runs beside, once for each kernel"),
 ];
 
@@ -40,7 +43,7 @@ const JOURNAL: &str = "/var/lib/dpkg/updates";
 pub(super) fn scripts(
     directory: &Directory,
     source_date: Timestamp,
-    foreign: Option<&Foreign>,
+    foreign: Option<&Admitted<'_>>,
     runner: &dyn Run,
     progress: &dyn Progress,
 ) -> Result<(), ConfigureError> {
@@ -128,7 +131,7 @@ fn kernels(directory: &Directory) -> Vec<String> {
 struct Surroundings<'a> {
     root: &'a Path,
     source_date: Timestamp,
-    foreign: Option<&'a Foreign>,
+    foreign: Option<&'a Admitted<'a>>,
 }
 
 impl Surroundings<'_> {
@@ -152,7 +155,7 @@ impl Surroundings<'_> {
     fn sandbox(&self) -> Sandbox {
         let sandbox = Sandbox::in_tree(self.root);
         match self.foreign {
-            Some(foreign) => foreign.admit(sandbox),
+            Some(foreign) => foreign.sandbox(sandbox),
             None => sandbox,
         }
     }

@@ -89,16 +89,27 @@ pub(super) fn close(
     let mut queue: Vec<TreePath> = files.into_iter().collect();
     while let Some(path) = queue.pop() {
         let path = source.canonical(&path)?;
-        if !closed.insert(path.clone()) {
-            continue;
-        }
-        match source.tree.get(&path).map(|inode| &inode.kind) {
-            Some(Kind::Symlink(target)) => queue.push(follow(&path, target)?),
-            Some(Kind::File(content)) => queue.extend(wanted_by(source, &path, content, features)?),
-            _ => return Err(InitrdError::Missing { path }),
+        if closed.insert(path.clone()) {
+            queue.extend(step(source, &path, features)?);
         }
     }
     Ok(closed)
+}
+
+/// What one file or link needs at once, whose path is canonical.
+///
+/// # Errors
+/// As [`close`].
+pub(in crate::stages) fn step(
+    source: &Source<'_>,
+    path: &TreePath,
+    features: &[&str],
+) -> Result<Vec<TreePath>, InitrdError> {
+    match source.tree.get(path).map(|inode| &inode.kind) {
+        Some(Kind::Symlink(target)) => Ok(vec![follow(path, target)?]),
+        Some(Kind::File(content)) => wanted_by(source, path, content, features),
+        _ => Err(InitrdError::Missing { path: path.clone() }),
+    }
 }
 
 /// One step along a symbolic link.

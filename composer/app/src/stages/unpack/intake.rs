@@ -11,7 +11,7 @@ use goni_model::digest::Sha256Digest;
 use goni_model::number::to_u64;
 use sha2::{Digest as _, Sha256};
 
-use super::{DebFile, STAGE, UnpackError};
+use super::{DebFile, Part, UnpackError};
 use crate::host::plant::{BlobError, Blobs, open_package};
 use crate::progress::{Progress, Unit};
 
@@ -39,11 +39,12 @@ pub(super) struct Stored {
 /// Reads all packages, the largest first, and returns them ordered by name.
 pub(super) fn take_in(
     packages: &[DebFile],
+    part: Part<'_>,
     blobs: &Blobs,
     progress: &dyn Progress,
 ) -> Result<Vec<Intake>, UnpackError> {
     let total = packages.iter().map(|package| package.locked.size).fold(0, u64::saturating_add);
-    progress.begin(STAGE, Some(total), Unit::Bytes);
+    progress.begin(part.stage, Some(total), Unit::Bytes);
     let mut order: Vec<(usize, &DebFile)> = packages.iter().enumerate().collect();
     order.sort_by_key(|(_, package)| std::cmp::Reverse(package.locked.size));
     let threads = thread::available_parallelism().map_or(1, usize::from).min(THREADS_MAX);
@@ -54,7 +55,7 @@ pub(super) fn take_in(
         while !is_over.load(Ordering::Relaxed)
             && let Some((number, package)) = order.get(next.fetch_add(1, Ordering::Relaxed))
         {
-            let result = read(package, *number, blobs, threads, progress);
+            let result = read(package, part, *number, blobs, threads, progress);
             if result.is_err() {
                 is_over.store(true, Ordering::Relaxed);
             }
@@ -81,6 +82,7 @@ impl Intake {
 
 fn read(
     package: &DebFile,
+    part: Part<'_>,
     number: usize,
     blobs: &Blobs,
     threads: usize,
@@ -90,7 +92,7 @@ fn read(
     let label = || format!("{}={}", locked.name, locked.version);
     let wrong = |source| UnpackError::Package { package: label(), source };
     let file = open_package(&package.path).map_err(|error| wrong(DebError::Io(error)))?;
-    let mut watched = Watched { input: file, hasher: Sha256::new(), progress };
+    let mut watched = Watched { input: file, hasher: Sha256::new(), stage: part.stage, progress };
     let deb = Deb::open(&mut watched, locked.size).map_err(wrong)?;
     deb.control().check_identity(&locked.name, &locked.version, &locked.arch).map_err(wrong)?;
     let cap = deb.data_cap();
@@ -101,6 +103,9 @@ fn read(
     let lacks_sums = deb.control().lacks_md5sums();
     let mut sums: Vec<(MemberPath, String)> = Vec::new();
     let read = deb.read_data(cap, threads, |member, content| {
+        if !(part.wanted)(&member) {
+            return Ok(());
+        }
         let blob = match &member.kind {
             MemberKind::File { size } => {
                 let name = format!("{number}-{}", members.len());
@@ -170,6 +175,7 @@ impl Read for Summed<'_> {
 struct Watched<'a, R> {
     input: R,
     hasher: Sha256,
+    stage: &'static str,
     progress: &'a dyn Progress,
 }
 
@@ -177,7 +183,7 @@ impl<R: Read> Read for Watched<'_, R> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         let count = self.input.read(buffer)?;
         self.hasher.update(&buffer[..count]);
-        self.progress.advance(STAGE, to_u64(count));
+        self.progress.advance(self.stage, to_u64(count));
         Ok(count)
     }
 }
