@@ -38,7 +38,7 @@ use crate::project::Project;
 use crate::resolve;
 use crate::rules;
 use crate::stages::image::{self, Parts, Variant, Written};
-use crate::stages::modules::Record;
+use crate::stages::modules::Recorded;
 use crate::stages::{board, boot, overlay, settings, state};
 use crate::verify::{self, Expectations};
 use crate::workshop::Workshop;
@@ -160,8 +160,8 @@ pub fn build(
     beside::confess(project, &lock, progress);
     let rulings = rules::judge(project, &lock)?;
     rules::confess(project, &rulings, progress);
-    let ingredients = cache::Ingredients { lock: &lock, twins, modules: &modules };
-    let finished = finished(project, &ingredients, &plan, &inputs, workshop, progress)?;
+    let sources = cache::Ingredients { lock: &lock, twins, modules: &modules };
+    let finished = finished(project, &sources, &plan, &inputs, workshop, progress)?;
     files::create_directories(&order.out)?;
     for left in
         files::names(&order.out)?.iter().filter(|name| name.starts_with(&format!(".{}.", plan.stem())))
@@ -182,7 +182,7 @@ pub fn build(
     let made = make(&scratch, &parts, &plan, workshop, progress)?;
     let manifest = Manifest {
         rules: &rulings,
-        modules: finished.modules.map(|record| record.modules).unwrap_or_default(),
+        modules: finished.modules,
         ..manifest_of(project, &lock, &plan, build, &inputs, &listed, &made)
     };
     finish(&scratch, &order.out, &plan, &manifest, &made.files)?;
@@ -205,8 +205,8 @@ pub(crate) struct Finished {
     pub(crate) state: FileTree,
     /// The bytes of both.
     pub(crate) contents: Contents,
-    /// The kernel modules that were added.
-    modules: Option<Record>,
+    /// Kernel modules in it that its kernel's package does not bring.
+    pub(crate) modules: Vec<Recorded>,
     /// The latest time of anything.
     pub(crate) date: Timestamp,
     /// Keeps other builds from removing what the bytes are read from.
@@ -229,28 +229,27 @@ pub(crate) fn tree(
     let listed = [inputs.listed(), modules.listed()].concat();
     let twins = cache::twins(&lock, order.emulate);
     let plan = plan::plan(project, &lock, twins, &listed, CODE)?;
-    let ingredients = cache::Ingredients { lock: &lock, twins, modules: &modules };
-    finished(project, &ingredients, &plan, &inputs, workshop, progress)
+    let sources = cache::Ingredients { lock: &lock, twins, modules: &modules };
+    finished(project, &sources, &plan, &inputs, workshop, progress)
 }
 
 fn finished(
     project: &Project,
-    ingredients: &cache::Ingredients<'_>,
+    sources: &cache::Ingredients<'_>,
     plan: &Plan,
     inputs: &inputs::Inputs,
     workshop: &Workshop,
     progress: &dyn Progress,
 ) -> Result<Finished, Failure> {
-    let lock = ingredients.lock;
-    let date = Timestamp::from_seconds(i64::try_from(lock.source_date).unwrap_or(i64::MAX));
-    let configured = cache::configured(project, ingredients, plan, &program()?, workshop, progress)?;
+    let date = Timestamp::from_seconds(i64::try_from(sources.lock.source_date).unwrap_or(i64::MAX));
+    let configured = cache::configured(project, sources, plan, &program()?, workshop, progress)?;
     workshop.interrupt().check()?;
     let cache::Configured { tree: mut root, directory, in_use } = configured;
     let mut contents = Contents::new(directory);
     let payloads = inputs.payloads(&mut contents);
     overlay::lay(&mut root, &contents, &inputs.overlays, &payloads, date)?;
     settings::lay(&mut root, &project.recipe, &inputs.overlays, date)?;
-    let modules = modules::record(&root, &contents);
+    let modules = modules::record(&root, &contents).map(|record| record.modules).unwrap_or_default();
     board::lay(&mut root, &contents, &project.recipe, &project.target, date)?;
     let uuid = |role| image::partition_uuid(&project.recipe, &project.target, role);
     state::write_tables(&mut root, &plan.layout, &project.recipe.state, uuid, date)?;

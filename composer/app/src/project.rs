@@ -454,6 +454,44 @@ impl Loader<'_> {
         Ok(chain)
     }
 
+    /// The names of the graphics drivers.
+    fn drivers(&self) -> Result<BTreeSet<String>, Stop> {
+        let folder = self.root.join(DRIVERS);
+        let names = self
+            .files
+            .names(&folder)
+            .map_err(|source| Stop::Error(ProjectError::Read { path: self.shown(&folder), source }))?;
+        Ok(names.iter().filter_map(|name| name.strip_suffix(".toml")).map(str::to_owned).collect())
+    }
+
+    /// Merges the graphics driver of an image into its target, and says which.
+    fn driver(
+        &mut self,
+        target: &mut Target,
+        recipe: &Recipe,
+        chain: &[FileId],
+        faults: &mut Vec<Fault>,
+    ) -> Result<Option<Driver>, Stop> {
+        let mut object = |objection: gpu::Objection| {
+            let place = chain.first().map(|file| Place::File(*file));
+            faults.extend(place.map(|place| Fault::new(place, objection.message).hint(objection.hint)));
+        };
+        let name = match gpu::chosen(target, &recipe.gpu) {
+            Ok(Some(name)) => name,
+            Ok(None) => return Ok(None),
+            Err(objection) => {
+                object(objection);
+                return Ok(None);
+            }
+        };
+        let file = self.add(&self.root.join(DRIVERS).join(format!("{name}.toml")))?;
+        let driver = gpu::check_driver(&self.sources, file, name)?;
+        if let Err(objection) = driver.merge(target, recipe) {
+            object(objection);
+        }
+        Ok(Some(driver))
+    }
+
     /// The target that stands in for one.
     fn shadow(&mut self, target: &Target, file: FileId, known: &Known) -> Result<Option<Target>, Stop> {
         let Some(name) = &target.shadow else { return Ok(None) };
@@ -474,44 +512,6 @@ impl Loader<'_> {
             return Err(wrong(format!("`shadow` names `{name}`, which is {its}; this target is {ours}")));
         }
         Ok(Some(shadow))
-    }
-
-    /// The names of the graphics drivers.
-    fn drivers(&self) -> Result<BTreeSet<String>, Stop> {
-        let folder = self.root.join(DRIVERS);
-        let names = self
-            .files
-            .names(&folder)
-            .map_err(|source| Stop::Error(ProjectError::Read { path: self.shown(&folder), source }))?;
-        Ok(names.iter().filter_map(|name| name.strip_suffix(".toml")).map(str::to_owned).collect())
-    }
-
-    /// Merges the graphics driver of an image into its target, and says which.
-    fn driver(
-        &mut self,
-        target: &mut Target,
-        recipe: &Recipe,
-        chain: &[FileId],
-        faults: &mut Vec<Fault>,
-    ) -> Result<Option<Driver>, Stop> {
-        let mut object = |objection: gpu::Objection| {
-            let place = chain.first().map(|file| goni_model::document::fault::Place::File(*file));
-            faults.extend(place.map(|place| Fault::new(place, objection.message).hint(objection.hint)));
-        };
-        let name = match gpu::chosen(target, &recipe.gpu) {
-            Ok(Some(name)) => name,
-            Ok(None) => return Ok(None),
-            Err(objection) => {
-                object(objection);
-                return Ok(None);
-            }
-        };
-        let file = self.add(&self.root.join(DRIVERS).join(format!("{name}.toml")))?;
-        let driver = gpu::check_driver(&self.sources, file, name)?;
-        if let Err(objection) = driver.merge(target, recipe) {
-            object(objection);
-        }
-        Ok(Some(driver))
     }
 
     /// The path that `extends` means: relative to its file, and inside the project.
