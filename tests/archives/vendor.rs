@@ -149,19 +149,21 @@ pub(crate) fn date(days: i32) -> String {
     String::from_utf8(output.stdout).unwrap().trim().to_owned()
 }
 
-/// Writes an archive of one suite, `r39.2`, below a folder; `more` are further fields of its Release.
+/// Writes an archive of one suite, `r39.2`, of the first package's architecture, below a folder; `more` are further fields of its Release.
 pub(crate) fn write(folder: &Path, packages: &[Package], key: &Key, signed: &str, more: &str) -> PathBuf {
     let suite = folder.join("dists/r39.2");
-    fs::create_dir_all(suite.join("main/binary-amd64")).unwrap();
+    let arch = packages.first().map_or("amd64", |package| package.arch);
+    let place = format!("main/binary-{arch}/Packages");
+    fs::create_dir_all(suite.join(format!("main/binary-{arch}"))).unwrap();
     fs::create_dir_all(folder.join("pool")).unwrap();
     for package in packages {
         fs::write(folder.join("pool").join(package.file_name()), package.deb()).unwrap();
     }
     let index: String = packages.iter().map(Package::stanza).collect();
-    fs::write(suite.join("main/binary-amd64/Packages"), &index).unwrap();
+    fs::write(suite.join(&place), &index).unwrap();
     let release = format!(
         "Origin: NVIDIA\nSuite: r39.2\nCodename: r39.2\nDate: {signed}\n{more}Components: main\n\
-         Architectures: amd64\nSHA256:\n {} {} main/binary-amd64/Packages\n",
+         Architectures: {arch}\nSHA256:\n {} {} {place}\n",
         Sha256Digest::of(index.as_bytes()),
         index.len()
     );

@@ -44,6 +44,8 @@ pub struct Target {
     pub firmware: Vec<PackageName>,
     /// Device trees of the kernel that it may need, sorted.
     pub device_trees: Vec<DeviceTree>,
+    /// Empty files that maintainer scripts of a vendor look for, sorted.
+    pub markers: Vec<ImagePath>,
     /// Kernel modules: which are loaded, denied, and with what options.
     pub modules: Modules,
     /// Kernel modules that the kernel's package does not bring.
@@ -185,6 +187,7 @@ fn check_doc(doc: &TargetDoc, name: Name, checker: &mut Checker) -> Option<Targe
     let firmware = checker.set(doc.firmware.as_ref().and_then(|firmware| firmware.packages.as_ref()));
     let device_trees = checker.set(doc.device_trees.as_ref());
     let modules = modules::check(doc.kernel.as_ref().and_then(|kernel| kernel.modules.as_ref()), checker);
+    let markers = checker.set(doc.board.as_ref().and_then(|board| board.markers.as_ref()));
     let kernel_doc = doc.kernel.as_ref();
     let extra_modules = ExtraDoc {
         dkms: kernel_doc.and_then(|kernel| kernel.dkms.as_ref()),
@@ -223,6 +226,7 @@ fn check_doc(doc: &TargetDoc, name: Name, checker: &mut Checker) -> Option<Targe
         backports,
         firmware,
         device_trees,
+        markers,
         modules,
         extra_modules,
         gpu_drivers,
@@ -252,9 +256,15 @@ fn check_boot(doc: &TargetDoc, boot: BootMethod, checker: &mut Checker) {
         }
         _ => {}
     }
-    let Some(second) = doc.device_trees.as_deref().and_then(|trees| trees.get(1)) else { return };
-    if boot == BootMethod::Extlinux {
-        checker.fault_at(second, "`extlinux` boots with one device tree: FDT names one file");
+    match (boot, doc.device_trees.as_deref().unwrap_or_default()) {
+        (BootMethod::SystemdBoot, [first, ..]) => checker.fault_at(
+            first,
+            "`systemd-boot` boots with the device tree that the firmware has: leave `device-trees` out",
+        ),
+        (BootMethod::Extlinux, [_, second, ..]) => {
+            checker.fault_at(second, "`extlinux` boots with one device tree: FDT names one file");
+        }
+        _ => {}
     }
 }
 
@@ -373,6 +383,10 @@ mod tests {
             ),
             (format!("{GOOD}boot = \"extlinux\"\n"), "missing key `loader`"),
             (format!("{GOOD}loader = \"/boot/x.efi\"\n"), "`systemd-boot` brings its own loader"),
+            (
+                format!("{GOOD}device-trees = [\"acme/desk.dtb\"]\n"),
+                "`systemd-boot` boots with the device tree that the firmware has: leave `device-trees` out",
+            ),
             (
                 format!(
                     "{GOOD}boot = \"extlinux\"\nloader = \"/boot/x.efi\"\n\

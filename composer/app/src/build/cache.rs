@@ -7,6 +7,7 @@ use goni_disk::tree::FileTree;
 use goni_model::arch::Arch;
 use goni_model::digest::Sha256Digest;
 use goni_model::lock::{Lock, LockedPackage};
+use goni_model::name::ImagePath;
 use goni_model::plan::{Plan, StageId, StageKind};
 use goni_model::time::Timestamp;
 
@@ -119,7 +120,7 @@ pub(super) fn configured(
     let modules = sources.modules.laid(sources.lock, &mirrors, workshop, progress)?;
     workshop.interrupt().check()?;
     let packages = deb_files(sources.lock, packages);
-    let parts = (&packages[..], &modules[..]);
+    let parts = (&packages[..], &modules[..], &project.target.markers[..]);
     let tree = make(sources.lock, parts, foreign.as_ref(), scratch.path(), workshop, progress)?;
     files::remove_tree(&scratch.path().join("covers"))?;
     files::rename(scratch.path(), &kept)?;
@@ -143,7 +144,7 @@ fn read(kept: &Path) -> Result<Option<(FileTree, Directory)>, Failure> {
 
 fn make(
     lock: &Lock,
-    (packages, modules): (&[DebFile], &[Laid]),
+    (packages, modules, markers): (&[DebFile], &[Laid], &[ImagePath]),
     foreign: Option<&Foreign>,
     scratch: &Path,
     workshop: &Workshop,
@@ -152,11 +153,26 @@ fn make(
     let root = scratch.join("root");
     let unpacked = unpack(packages, Part::WHOLE, modules, &scratch.join("blobs"), &root, progress)?;
     workshop.interrupt().check()?;
+    mark(&root, markers)?;
     let date = Timestamp::from_seconds(i64::try_from(lock.source_date).unwrap_or(i64::MAX));
     let runner = workshop.runner();
     let configured = configure(&root, &unpacked.tree, date, foreign, runner, progress)?;
     files::replace(&scratch.join("tree.json"), &snapshot::write(&configured.tree)?, 0o600)?;
     Ok(configured.tree)
+}
+
+/// Lays the files by which a vendor's maintainer scripts know that this is no running board.
+fn mark(root: &Path, markers: &[ImagePath]) -> Result<(), FileError> {
+    let error = |source| FileError::io("marking the board in", root)(source);
+    let directory = Directory::open(root).map_err(error)?;
+    for marker in markers {
+        let (above, _) = marker.as_str().rsplit_once('/').unwrap_or_default();
+        directory.create_directories(above).map_err(error)?;
+        if !directory.holds(marker.as_str()) {
+            directory.create(marker.as_str(), b"", 0o644).map_err(error)?;
+        }
+    }
+    Ok(())
 }
 
 /// Fetched packages, as they are unpacked.

@@ -79,6 +79,9 @@ pub fn plan(
         twins => serde_json::to_string(&(&lock.packages, twins))?,
     };
     let overrides = beside::overrides(lock).map(|digest| digest.to_string()).unwrap_or_default();
+    // None is written as nothing, as it was before there were any.
+    let markers: Vec<&str> = target.markers.iter().map(|marker| marker.as_str()).collect();
+    let markers = markers.join("\n");
     let (of_modules, inputs): (Vec<_>, Vec<_>) =
         inputs.iter().partition(|input| input.kind.starts_with("module"));
     let extra = project.extra_modules();
@@ -109,7 +112,7 @@ pub fn plan(
         (StageKind::Fetch, packages.as_str(), fetched),
         (StageKind::Modules, &modules, modules_note),
         (StageKind::Unpack, &overrides, String::new()),
-        (StageKind::Configure, "", String::new()),
+        (StageKind::Configure, &markers, String::new()),
         (StageKind::Overlay, &inputs, [overlays, payloads].concat().join(", ")),
         (StageKind::Image, &disk, format!("{} of {}", recipe.name, target.name)),
         (StageKind::Verify, "", String::new()),

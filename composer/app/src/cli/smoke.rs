@@ -125,7 +125,7 @@ pub fn run(arguments: &SmokeArguments, global: &Global, terminal: &Terminal) -> 
         enter_user_namespace(Mapping::Full).map_err(|e| during(e.into()))?;
     }
     if project.shadow.is_some() && (arguments.power_cuts.is_some() || arguments.power_cut_at.is_some()) {
-        return Err(during(SmokeError::ShadowCuts(project.target.name.clone()).into()));
+        return Err(during(SmokeError::NoOwnMachine(project.target.name.clone()).into()));
     }
     let folder = smoke::load(&ProjectFiles, &project.root, qemu.firmware).map_err(|e| during(e.into()))?;
     let trials = select(&folder.scenarios, &folder.checks, arguments.wish()).map_err(|e| during(e.into()))?;

@@ -47,6 +47,8 @@ pub struct TargetDoc {
     /// smoked.
     #[schemars(with = "Option<String>")]
     pub shadow: Option<Text>,
+    /// What maintainer scripts of a vendor look for.
+    pub board: Option<BoardDoc>,
     /// How it boots. Default: systemd-boot.
     #[schemars(with = "Option<String>", extend("enum" = ["systemd-boot", "extlinux"]))]
     pub boot: Option<Text>,
@@ -63,7 +65,7 @@ pub struct TargetDoc {
     pub command_line: Option<Vec<Text>>,
     /// What goes into the initrd.
     pub initrd: Option<InitrdDoc>,
-    /// The machine that stands for the board in QEMU; without it, images cannot be smoked.
+    /// The machine that the board is in QEMU; without it, and without `shadow`, images cannot be smoked.
     pub qemu: Option<QemuDoc>,
 }
 
@@ -118,6 +120,15 @@ pub struct ExpectDoc {
     pub firmware: Option<Vec<Text>>,
     /// Whether the root is reached through it: its driver must be in the initrd. Default: false.
     pub root: Option<bool>,
+}
+
+/// What maintainer scripts find of the board while packages are configured.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct BoardDoc {
+    /// Empty files by which a vendor's maintainer scripts know that this is no running board.
+    #[schemars(with = "Option<Vec<String>>")]
+    pub markers: Option<Vec<Text>>,
 }
 
 /// What goes into the initrd.
