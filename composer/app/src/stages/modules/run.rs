@@ -76,9 +76,11 @@ impl<'a> Surroundings<'a> {
     }
 
     pub(super) fn sandbox(&self) -> Sandbox {
-        let sandbox = Sandbox::with_tools(self.order.tree)
-            .bind_writable(&self.work, WORK)
-            .bind(&self.framework, "/etc/dkms/framework.conf");
+        let mut sandbox = Sandbox::with_tools(self.order.tree).bind_writable(&self.work, WORK);
+        // Where folders alone are built, the tree has no DKMS.
+        if !self.order.dkms.is_empty() {
+            sandbox = sandbox.bind(&self.framework, "/etc/dkms/framework.conf");
+        }
         match self.order.emulator {
             Some(emulator) => sandbox.emulating(emulator.clone()),
             None => sandbox,
