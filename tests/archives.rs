@@ -275,3 +275,95 @@ fn a_preinst_that_looks_for_the_board_is_named_with_its_last_words() {
     let expected = "package `nvgpu`: its preinst script failed: ";
     assert!(said(&output).contains(expected) && said(&output).contains("not a Jetson"), "{}", said(&output));
 }
+
+#[test]
+fn a_board_that_is_marked_passes_a_preinst_that_looks_for_it() {
+    let mut packages = packages();
+    packages[2].preinst = Some(PREINST);
+    let setting = Setting { packages, ..Setting::default() };
+    let project = setting.project();
+    let target = project.path().join("firmware/qemu-x86_64/target.toml");
+    let mut text = fs::read_to_string(&target).unwrap();
+    text.push_str(
+        "\n[board]\nmarkers = [\"/opt/nvidia/l4t-packages/.nv-l4t-disable-boot-fw-update-in-preinstall\"]\n",
+    );
+    fs::write(&target, text).unwrap();
+    good(lock(&project));
+    let _alone = alone();
+    good(project.program(&["build", "--quiet", "recipes/qemu-x86_64.toml"]).output().unwrap());
+}
+
+#[test]
+fn a_key_that_has_to_be_put_there_is_asked_for_in_one_error() {
+    let project = Project::new();
+    let output = project.program(&["lock", "--quiet", "recipes/jetson.toml"]).output().unwrap();
+    assert_eq!(output.status.code(), Some(2), "{}", said(&output));
+    for line in [
+        "archive `nvidia-l4t-common` wants its vendor's key in `keys/nvidia-jetson-ota-public.asc`, which is not there",
+        "see that its fingerprint is 3C6D1FF3100C8C3ABB0869C0E6543461A9996195, and put it at \
+         `keys/nvidia-jetson-ota-public.asc`",
+    ] {
+        assert!(said(&output).contains(line), "`{line}` in\n{}", said(&output));
+    }
+}
+
+/// The packages of a Jetson's target, by their names, with the relations that matter.
+fn jetson() -> Vec<Package> {
+    let stand_in = |name, fields: &str| Package { arch: "arm64", ..Package::new(name, fields) };
+    let core = "Depends: nvidia-l4t-core (= 39.2.0-1)\n";
+    [
+        "nvidia-l4t-init",
+        "nvidia-l4t-kernel",
+        "nvidia-l4t-kernel-dtbs",
+        "nvidia-l4t-kernel-module-configs",
+        "nvidia-l4t-kernel-oot-modules",
+        "nvidia-l4t-nvml",
+        "nvidia-l4t-nvpmodel",
+        "nvidia-l4t-nvfancontrol",
+        "nvidia-l4t-tools",
+        "nvidia-l4t-firmware",
+        "nvidia-l4t-xusb-firmware",
+        "nvgpu",
+        "openrm",
+    ]
+    .into_iter()
+    .map(|name| stand_in(name, core))
+    .chain([
+        stand_in("nvidia-l4t-core", "Depends: libffi8, libc6 (>= 2.34)\n"),
+        stand_in("nvidia-l4t-cuda", "Depends: nvidia-l4t-core (= 39.2.0-1), nvgpu | openrm\n"),
+    ])
+    .collect()
+}
+
+#[test]
+fn the_recipes_for_jetson_are_locked_from_an_archive_of_such_names() {
+    let project = Project::new();
+    let key = Key::new();
+    vendor::write(&project.path().join("vendor"), &jetson(), &key, &date(-1), "");
+    fs::create_dir(project.path().join("keys")).unwrap();
+    fs::write(project.path().join("keys/nvidia-jetson-ota-public.asc"), key.armored()).unwrap();
+    let recipe = project.path().join("recipes/jetson.toml");
+    let mut text = fs::read_to_string(&recipe).unwrap();
+    for (from, to) in [
+        ("https://repo.download.nvidia.com/jetson/common", "file:vendor"),
+        ("https://repo.download.nvidia.com/jetson/som", "file:vendor"),
+        ("3C6D1FF3100C8C3ABB0869C0E6543461A9996195", key.fingerprint().as_str()),
+    ] {
+        assert!(text.contains(from), "{from}");
+        text = text.replace(from, to);
+    }
+    fs::write(&recipe, text).unwrap();
+    for (name, gpu, other) in [("jetson", "nvgpu", "openrm"), ("jetson-thor", "openrm", "nvgpu")] {
+        let path = format!("recipes/{name}.toml");
+        let output = good(project.program(&["lock", &path]).output().unwrap());
+        let lock = fs::read_to_string(project.path().join(format!("recipes/{name}.lock"))).unwrap();
+        let lock: Lock = lock.parse().unwrap();
+        let has = |wanted: &str| lock.packages.iter().any(|package| package.name == wanted);
+        assert!(has(gpu) && !has(other) && has("nvidia-l4t-kernel"), "{}", said(&output));
+        // What a shadow boot takes is Debian's alone.
+        let shadow = fs::read_to_string(project.path().join(format!("recipes/{name}.shadow.lock"))).unwrap();
+        let shadow: Lock = shadow.parse().unwrap();
+        assert!(shadow.packages.iter().any(|package| package.name == "linux-image-arm64"));
+        assert!(shadow.packages.iter().all(|package| !package.name.starts_with("nvidia")));
+    }
+}

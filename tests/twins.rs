@@ -154,7 +154,7 @@ fn a_system_is_the_same_whether_twins_configure_it_or_its_own_programs() {
     let made = |name: &str, twins: Option<(Twins, PathBuf)>| {
         let root = place.path().join(name);
         let blobs = place.path().join("blobs");
-        let unpacked = unpack(&packages, Part::WHOLE, &blobs, &root, &Silent).unwrap();
+        let unpacked = unpack(&packages, Part::WHOLE, &[], &blobs, &root, &Silent).unwrap();
         let foreign = Foreign { emulator: emulator.clone(), twins };
         let runner = System::new(env!("CARGO_BIN_EXE_goni-compose"));
         let began = Instant::now();
@@ -199,7 +199,7 @@ fn a_script_that_fails_under_emulation_is_named_with_what_it_said() {
     let broken = vendor::Package { arch: "all", preinst: Some(script), ..vendor::Package::new("broken", "") };
     packages.push(loose(place.path(), &broken));
     let root = place.path().join("root");
-    let unpacked = unpack(&packages, Part::WHOLE, &place.path().join("blobs"), &root, &Silent).unwrap();
+    let unpacked = unpack(&packages, Part::WHOLE, &[], &place.path().join("blobs"), &root, &Silent).unwrap();
     let foreign = Foreign { emulator, twins: None };
     let runner = System::new(env!("CARGO_BIN_EXE_goni-compose"));
     let error = configure(&root, &unpacked.tree, date, Some(&foreign), &runner, &Silent).unwrap_err();

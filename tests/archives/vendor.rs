@@ -1,5 +1,6 @@
 //! A vendor's archive as the tests make it: packages, indexes, a Release file, a signature.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
@@ -22,12 +23,14 @@ pub(crate) struct Package {
     pub(crate) fields: String,
     /// Its preinst.
     pub(crate) preinst: Option<&'static str>,
+    /// Files that it has besides, by path.
+    pub(crate) files: Vec<(String, String)>,
 }
 
 impl Package {
     pub(crate) fn new(name: &'static str, fields: &str) -> Self {
         let fields = fields.to_owned();
-        Self { name, version: "39.2.0-1", arch: "amd64", fields, preinst: None }
+        Self { name, version: "39.2.0-1", arch: "amd64", fields, ..Self::default() }
     }
 
     pub(crate) fn file_name(&self) -> String {
@@ -53,6 +56,17 @@ impl Package {
             tar(&mut data, folder, 0o755, b"");
         }
         tar(&mut data, &format!("./usr/share/vendor/{}", self.name), 0o644, b"stand-in\n");
+        let mut folders = BTreeSet::new();
+        for (path, _) in &self.files {
+            let ends = path.match_indices('/').map(|(at, _)| path[..=at].to_owned());
+            folders.extend(ends.filter(|folder| folder != "usr/"));
+        }
+        for folder in &folders {
+            tar(&mut data, &format!("./{folder}"), 0o755, b"");
+        }
+        for (path, text) in &self.files {
+            tar(&mut data, &format!("./{path}"), 0o644, text.as_bytes());
+        }
         let mut deb = b"!<arch>\n".to_vec();
         for (name, mut content) in
             [("debian-binary", b"2.0\n".to_vec()), ("control.tar", control), ("data.tar", data)]
@@ -135,19 +149,21 @@ pub(crate) fn date(days: i32) -> String {
     String::from_utf8(output.stdout).unwrap().trim().to_owned()
 }
 
-/// Writes an archive of one suite, `r39.2`, below a folder; `more` are further fields of its Release.
+/// Writes an archive of one suite, `r39.2`, of the first package's architecture, below a folder; `more` are further fields of its Release.
 pub(crate) fn write(folder: &Path, packages: &[Package], key: &Key, signed: &str, more: &str) -> PathBuf {
     let suite = folder.join("dists/r39.2");
-    fs::create_dir_all(suite.join("main/binary-amd64")).unwrap();
+    let arch = packages.first().map_or("amd64", |package| package.arch);
+    let place = format!("main/binary-{arch}/Packages");
+    fs::create_dir_all(suite.join(format!("main/binary-{arch}"))).unwrap();
     fs::create_dir_all(folder.join("pool")).unwrap();
     for package in packages {
         fs::write(folder.join("pool").join(package.file_name()), package.deb()).unwrap();
     }
     let index: String = packages.iter().map(Package::stanza).collect();
-    fs::write(suite.join("main/binary-amd64/Packages"), &index).unwrap();
+    fs::write(suite.join(&place), &index).unwrap();
     let release = format!(
         "Origin: NVIDIA\nSuite: r39.2\nCodename: r39.2\nDate: {signed}\n{more}Components: main\n\
-         Architectures: amd64\nSHA256:\n {} {} main/binary-amd64/Packages\n",
+         Architectures: {arch}\nSHA256:\n {} {} {place}\n",
         Sha256Digest::of(index.as_bytes()),
         index.len()
     );

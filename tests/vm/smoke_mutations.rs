@@ -31,9 +31,10 @@ const RECIPE: &str = "qemu-x86_64";
 /// The recipe where the check needs a state that a TPM opens.
 const TPM2_RECIPE: &str = "qemu-x86_64-tpm2";
 /// What the recipe must promise besides, by what the check needs.
-const PROMISES: [(&str, &str); 3] = [
+const PROMISES: [(&str, &str); 4] = [
     ("sectors-4096", "[output]\nsector-size = [512, 4096]\n"),
     ("open-ports", "[network]\nopen = [\"7000/tcp\"]\n"),
+    ("kernel-modules", "[kernel.modules]\nload = [\"dummy\"]\n"),
     ("persist", "[state]\npersist = [\"/var/lib/mutation\"]\n"),
 ];
 

@@ -54,6 +54,8 @@ enum BesideError {
     Package { path: String, source: DebError },
     #[error("the key of archive `{archive}`")]
     Fingerprint { archive: String, source: FingerprintError },
+    #[error("archive `{archive}` wants its vendor's key in `{path}`, which is not there")]
+    NoKey { archive: String, path: String, fingerprint: String },
     #[error(transparent)]
     Keys(#[from] KeyringError),
     #[error("the project's folder `{path}` has no address")]
@@ -63,7 +65,10 @@ enum BesideError {
 impl Classify for BesideError {
     fn class(&self) -> Class {
         match self {
-            Self::OtherArchitecture { .. } | Self::NoFile { .. } | Self::Fingerprint { .. } => Class::Recipe,
+            Self::OtherArchitecture { .. }
+            | Self::NoFile { .. }
+            | Self::NoKey { .. }
+            | Self::Fingerprint { .. } => Class::Recipe,
             Self::OtherPackage { .. } | Self::Package { .. } => Class::Content,
             Self::Keys(_) => Class::Trust,
             Self::Address { .. } => Class::Environment,
@@ -72,6 +77,9 @@ impl Classify for BesideError {
 
     fn hint(&self) -> Option<String> {
         match self {
+            Self::NoKey { path, fingerprint, .. } => Some(format!(
+                "fetch the key from the vendor, see that its fingerprint is {fingerprint}, and put it at `{path}`"
+            )),
             Self::Keys(KeyringError::Missing { archive, .. }) => Some(format!(
                 "compare the fingerprint with what the vendor publishes, then set `key` of [[archive]] `{archive}`"
             )),
@@ -165,7 +173,14 @@ pub fn gather(project: &Project, workshop: &Workshop) -> Result<Beside, Failure>
 fn keys(project: &Project, archive: &Archive, workshop: &Workshop) -> Result<Keyring, Failure> {
     let name = archive.name.as_str();
     let bytes = match &archive.key.source {
-        KeySource::File(file) => files::read_capped(&project.file(file), LARGEST_KEYS)?,
+        KeySource::File(file) => match files::read_capped(&project.file(file), LARGEST_KEYS) {
+            Err(error) if error.is_not_found() => {
+                let fingerprint = archive.key.fingerprint.to_string();
+                let (archive, path) = (name.to_owned(), file.to_string());
+                return Err(BesideError::NoKey { archive, path, fingerprint }.into());
+            }
+            read => read?,
+        },
         KeySource::Url(url) => {
             let mut bytes = Vec::new();
             workshop.fetch().fetch(&Request::at_most(url.as_str(), LARGEST_KEYS)?, &mut bytes)?;

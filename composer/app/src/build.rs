@@ -8,12 +8,14 @@ mod cache;
 mod export;
 mod inputs;
 mod manifest;
+mod modules;
 pub mod plan;
 mod snapshot;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
+use goni_disk::tree::FileTree;
 use goni_model::digest::Sha256Digest;
 use goni_model::layout::{Layout, Role};
 use goni_model::lock::Lock;
@@ -28,6 +30,7 @@ use crate::beside;
 use crate::failure::{Class, Classify, Failure};
 use crate::host::contents::{self, Contents};
 use crate::host::disk_file::DiskFile;
+use crate::host::files::lock::Lock as FileLock;
 use crate::host::files::{self, FileError};
 use crate::host::scratch::Scratch;
 use crate::progress::{Progress, Unit};
@@ -35,6 +38,7 @@ use crate::project::Project;
 use crate::resolve;
 use crate::rules;
 use crate::stages::image::{self, Parts, Variant, Written};
+use crate::stages::modules::Recorded;
 use crate::stages::{board, boot, overlay, settings, state};
 use crate::verify::{self, Expectations};
 use crate::workshop::Workshop;
@@ -116,7 +120,9 @@ pub fn plan(
 ) -> Result<Plan, Failure> {
     let lock = resolve::satisfied_lock(project)?;
     let inputs = inputs::gather(project, order, workshop, progress)?;
-    Ok(plan::plan(project, &lock, cache::twins(&lock, order.emulate), &inputs.listed(), CODE)?)
+    let modules = modules::gather(project, &lock)?;
+    let listed = [inputs.listed(), modules.listed()].concat();
+    Ok(plan::plan(project, &lock, cache::twins(&lock, order.emulate), &listed, CODE)?)
 }
 
 /// Builds.
@@ -131,7 +137,8 @@ pub fn build(
 ) -> Result<Built, Failure> {
     let lock = lock_to_build_from(project, workshop, progress)?;
     let inputs = inputs::gather(project, order, workshop, progress)?;
-    let listed = inputs.listed();
+    let modules = modules::gather(project, &lock)?;
+    let listed = [inputs.listed(), modules.listed()].concat();
     let twins = cache::twins(&lock, order.emulate);
     let plan = plan::plan(project, &lock, twins, &listed, CODE)?;
     let program = program()?;
@@ -153,18 +160,8 @@ pub fn build(
     beside::confess(project, &lock, progress);
     let rulings = rules::judge(project, &lock)?;
     rules::confess(project, &rulings, progress);
-    let date = Timestamp::from_seconds(i64::try_from(lock.source_date).unwrap_or(i64::MAX));
-    let configured = cache::configured(project, &lock, twins, &plan, &program, workshop, progress)?;
-    workshop.interrupt().check()?;
-    let cache::Configured { tree: mut root, directory, in_use: _in_use } = configured;
-    let mut contents = Contents::new(directory);
-    let payloads = inputs.payloads(&mut contents);
-    overlay::lay(&mut root, &contents, &inputs.overlays, &payloads, date)?;
-    settings::lay(&mut root, &project.recipe, &inputs.overlays, date)?;
-    board::lay(&mut root, &contents, &project.recipe, &project.target, date)?;
-    let uuid = |role| image::partition_uuid(&project.recipe, &project.target, role);
-    state::write_tables(&mut root, &plan.layout, &project.recipe.state, uuid, date)?;
-    let state = state::set_apart(&mut root, &project.recipe.state.persist, date)?;
+    let sources = cache::Ingredients { lock: &lock, twins, modules: &modules };
+    let finished = finished(project, &sources, &plan, &inputs, workshop, progress)?;
     files::create_directories(&order.out)?;
     for left in
         files::names(&order.out)?.iter().filter(|name| name.starts_with(&format!(".{}.", plan.stem())))
@@ -177,24 +174,87 @@ pub fn build(
         recipe: &project.recipe,
         target: &project.target,
         layout: &plan.layout,
-        root: &root,
-        state: &state,
-        content: &contents,
-        date,
+        root: &finished.root,
+        state: &finished.state,
+        content: &finished.contents,
+        date: finished.date,
     };
     let made = make(&scratch, &parts, &plan, workshop, progress)?;
-    let manifest =
-        Manifest { rules: &rulings, ..manifest_of(project, &lock, &plan, build, &inputs, &listed, &made) };
+    let manifest = Manifest {
+        rules: &rulings,
+        modules: finished.modules,
+        ..manifest_of(project, &lock, &plan, build, &inputs, &listed, &made)
+    };
     finish(&scratch, &order.out, &plan, &manifest, &made.files)?;
     Ok(Built {
         raw: raw(order, &plan, plan.layout.sector_size),
         raws: plan.layouts().map(|it| (it.sector_size, raw(order, &plan, it.sector_size))).collect(),
         files: made.files,
         root_hash: made.written.root_hash.map(|hash| hash.to_string()),
-        state_uuid: uuid(Role::State),
+        state_uuid: image::partition_uuid(&project.recipe, &project.target, Role::State),
         stand_ins: inputs.stand_ins,
         unchanged: false,
     })
+}
+
+/// The tree of an image, with all that is laid into it.
+pub(crate) struct Finished {
+    /// The root.
+    pub(crate) root: FileTree,
+    /// The state, set apart from it.
+    pub(crate) state: FileTree,
+    /// The bytes of both.
+    pub(crate) contents: Contents,
+    /// Kernel modules in it that its kernel's package does not bring.
+    pub(crate) modules: Vec<Recorded>,
+    /// The latest time of anything.
+    pub(crate) date: Timestamp,
+    /// Keeps other builds from removing what the bytes are read from.
+    _in_use: FileLock,
+}
+
+/// The tree of the image that is there, or would be built: what a build writes to a disk.
+///
+/// # Errors
+/// As [`build()`], up to there.
+pub(crate) fn tree(
+    project: &Project,
+    order: &Order,
+    workshop: &Workshop,
+    progress: &dyn Progress,
+) -> Result<Finished, Failure> {
+    let lock = resolve::satisfied_lock(project)?;
+    let inputs = inputs::gather(project, order, workshop, progress)?;
+    let modules = modules::gather(project, &lock)?;
+    let listed = [inputs.listed(), modules.listed()].concat();
+    let twins = cache::twins(&lock, order.emulate);
+    let plan = plan::plan(project, &lock, twins, &listed, CODE)?;
+    let sources = cache::Ingredients { lock: &lock, twins, modules: &modules };
+    finished(project, &sources, &plan, &inputs, workshop, progress)
+}
+
+fn finished(
+    project: &Project,
+    sources: &cache::Ingredients<'_>,
+    plan: &Plan,
+    inputs: &inputs::Inputs,
+    workshop: &Workshop,
+    progress: &dyn Progress,
+) -> Result<Finished, Failure> {
+    let date = Timestamp::from_seconds(i64::try_from(sources.lock.source_date).unwrap_or(i64::MAX));
+    let configured = cache::configured(project, sources, plan, &program()?, workshop, progress)?;
+    workshop.interrupt().check()?;
+    let cache::Configured { tree: mut root, directory, in_use } = configured;
+    let mut contents = Contents::new(directory);
+    let payloads = inputs.payloads(&mut contents);
+    overlay::lay(&mut root, &contents, &inputs.overlays, &payloads, date)?;
+    settings::lay(&mut root, &project.recipe, &inputs.overlays, date)?;
+    let modules = modules::record(&root, &contents).map(|record| record.modules).unwrap_or_default();
+    board::lay(&mut root, &contents, &project.recipe, &project.target, date)?;
+    let uuid = |role| image::partition_uuid(&project.recipe, &project.target, role);
+    state::write_tables(&mut root, &plan.layout, &project.recipe.state, uuid, date)?;
+    let state = state::set_apart(&mut root, &project.recipe.state.persist, date)?;
+    Ok(Finished { root, state, contents, modules, date, _in_use: in_use })
 }
 
 /// The lock that is there, or a new one where there is none; a stale one is an error.
@@ -337,7 +397,7 @@ fn read_back(
         sector_size: layout.sector_size,
         partitions: slots.map(|slot| (slot.role, uuids[&slot.role], slot.offset, slot.size)).collect(),
         root_hash: written.root_hash,
-        kernel_image: boot::image_path(parts.recipe),
+        kernel_image: boot::kernel_path(parts.recipe, parts.target, &written.kernel),
         profiles: boot::profiles(&written.command_line)
             .into_iter()
             .map(|(label, line)| (label.id, line))
@@ -395,6 +455,8 @@ fn manifest_of<'a>(
         inputs: listed,
         recipe: recipe.collect(),
         packages: &lock.packages,
+        modules: Vec::new(),
+        module_build: &lock.build,
         suites: &lock.suites,
         archives: &project.recipe.archives,
         rules: &[],

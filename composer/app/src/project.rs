@@ -3,14 +3,18 @@
 //! The root is the nearest folder above the recipe that has `firmware/` or `overlays/`. Nothing
 //! outside the root is read. Checking is the model's, and pure; files come through [`Files`].
 
+mod graphics;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::path::{Path, PathBuf};
 
 use goni_model::document::checker::{Checker, Text};
-use goni_model::document::fault::{Fault, Faults};
+use goni_model::document::fault::{Fault, Faults, Place};
 use goni_model::document::source::{FileId, Sources, Span};
 use goni_model::document::{MAX_BYTES, nearest};
+use goni_model::gpu::Driver;
+use goni_model::modules::extra::ExtraModules;
 use goni_model::name::{Name, ProjectPath};
 use goni_model::overlay::{self, Overlay};
 use goni_model::recipe::origin::{Origin, Origins};
@@ -74,6 +78,8 @@ pub struct Project {
     pub origins: Origins,
     /// Its target.
     pub target: Target,
+    /// The target that stands in for it where images are smoked, if it names one.
+    pub shadow: Option<Target>,
     /// What is known not to fit together.
     pub rules: Vec<Rule>,
     /// Its overlays with those they require, each behind what it requires.
@@ -98,6 +104,12 @@ impl Project {
         self.root.join(path.as_str())
     }
 
+    /// The kernel modules that the kernel's package does not bring: those of the target, and the recipe's.
+    #[must_use]
+    pub fn extra_modules(&self) -> ExtraModules {
+        self.target.extra_modules.and(&self.recipe.kernel.extra_modules)
+    }
+
     /// An origin with its file as seen from the project's folder, wherever the caller stood.
     #[must_use]
     pub fn within(&self, origin: &Origin) -> Origin {
@@ -108,6 +120,12 @@ impl Project {
             *file = path.display().to_string();
         }
         within
+    }
+
+    /// The absolute path of the lock of what a shadow boot takes: the recipe's name with `.shadow.lock`.
+    #[must_use]
+    pub fn shadow_lock(&self) -> PathBuf {
+        self.path.with_extension("shadow.lock")
     }
 
     /// The absolute path of the lock: the recipe's name with `.lock`.
@@ -279,6 +297,24 @@ impl From<Vec<Fault>> for Stop {
     }
 }
 
+/// Sees that patches have a source, and that what is built can be loaded.
+fn modules(target: &Target, recipe: &Recipe, file: Option<&FileId>, faults: &mut Vec<Fault>) {
+    let Some(place) = file.map(|file| goni_model::document::fault::Place::File(*file)) else { return };
+    let extra = target.extra_modules.and(&recipe.kernel.extra_modules);
+    for package in extra.patches.keys().filter(|package| !extra.dkms.contains(package)) {
+        let message =
+            format!("`kernel.dkms-patches` has patches of `{package}`, which `kernel.dkms` does not list");
+        faults.push(Fault::new(place, message));
+    }
+    let unsigned = recipe.hardening.only_signed_modules() && recipe.kernel.module_key.is_none();
+    if unsigned && target.extra_modules.needs_building() {
+        let message =
+            format!("only signed modules are loaded, and nothing signs those of target `{}`", target.name);
+        let hint = "give `kernel.module-key`, or leave out `hardening.signed-modules` and `lockdown`";
+        faults.push(Fault::new(place, message).hint(hint));
+    }
+}
+
 struct Loader<'f> {
     files: &'f dyn Files,
     root: PathBuf,
@@ -293,6 +329,7 @@ impl Loader<'_> {
             rules: rules.iter().map(|rule| rule.name.to_string()).collect(),
             targets: self.folders_with("firmware", "target.toml")?,
             overlays: self.folders_with("overlays", "overlay.toml")?,
+            drivers: self.drivers()?,
         };
         let chain = self.chain(path.clone())?;
         let (recipe, origins) = recipe::check(&self.sources, &chain, &known)?;
@@ -300,13 +337,27 @@ impl Loader<'_> {
         let mut faults = Vec::new();
         let boards = self.boards(&recipe.target, &known)?;
         let target = target::check(&self.sources, &boards, recipe.target.clone());
-        let target = target.map_err(|found| faults.extend(found)).ok();
+        let mut target = target.map_err(|found| faults.extend(found)).ok();
+        let driver = match &mut target {
+            Some(target) => self.driver(target, &recipe, &chain, &mut faults)?,
+            None => None,
+        };
+
+        if let Some(target) = &target {
+            modules(target, &recipe, chain.first(), &mut faults);
+        }
+
+        let shadow = match &target {
+            Some(target) => self.shadow(target, boards[0], &known)?,
+            None => None,
+        };
 
         let mut overlays = Vec::new();
         // What an encrypted state needs comes with its key: nobody has to know these packages.
         let encrypted = recipe.state.encryption != StateEncryption::None;
         let encrypted = encrypted.then(|| ENCRYPTED.parse().expect("an overlay's name is a name"));
-        for name in recipe.overlays.iter().chain(&encrypted) {
+        let brought = driver.iter().flat_map(Driver::overlays);
+        for name in recipe.overlays.iter().chain(&encrypted).chain(brought) {
             self.overlay(name, &known, &mut Vec::new(), &mut overlays, &mut faults)?;
         }
         let mut stand_ins = BTreeMap::new();
@@ -325,6 +376,7 @@ impl Loader<'_> {
                 recipe,
                 origins,
                 target,
+                shadow,
                 rules,
                 overlays,
                 stand_ins,
@@ -400,6 +452,28 @@ impl Loader<'_> {
         Ok(chain)
     }
 
+    /// The target that stands in for one.
+    fn shadow(&mut self, target: &Target, file: FileId, known: &Known) -> Result<Option<Target>, Stop> {
+        let Some(name) = &target.shadow else { return Ok(None) };
+        let wrong = |message: String| Stop::from(vec![Fault::new(Place::File(file), message)]);
+        if !known.targets.contains(name.as_str()) {
+            let fault = Fault::new(Place::File(file), format!("`shadow` names `{name}`, which is no target"));
+            let near = nearest::nearest(name.as_str(), known.targets.iter().map(String::as_str));
+            let near = near.map(|near| format!("did you mean `{near}`?"));
+            return Err(vec![fault.hint(near.unwrap_or_else(|| "see firmware/".to_owned()))].into());
+        }
+        let boards = self.boards(name, known)?;
+        let shadow = target::check(&self.sources, &boards, name.clone())?;
+        if shadow.qemu.is_none() {
+            return Err(wrong(format!("`shadow` names `{name}`, which has no [qemu]")));
+        }
+        if shadow.arch != target.arch {
+            let (its, ours) = (shadow.arch, target.arch);
+            return Err(wrong(format!("`shadow` names `{name}`, which is {its}; this target is {ours}")));
+        }
+        Ok(Some(shadow))
+    }
+
     /// The path that `extends` means: relative to its file, and inside the project.
     fn extended(&self, from: &Path, text: &Text) -> Result<PathBuf, Stop> {
         let fault = |message: String| Stop::from(vec![Fault::new(Span::from(text.span()), message)]);
@@ -440,7 +514,7 @@ impl Loader<'_> {
         if asked.contains(name) {
             let round: Vec<&str> = asked.iter().chain([name]).map(Name::as_str).collect();
             let message = format!("overlays require each other: {}", round.join(" → "));
-            return Err(vec![Fault::new(goni_model::document::fault::Place::File(file), message)].into());
+            return Err(vec![Fault::new(Place::File(file), message)].into());
         }
         match overlay::check(&self.sources, file, name.clone(), &known.overlays) {
             Err(found) => faults.extend(found),
@@ -469,7 +543,7 @@ impl Loader<'_> {
         if good {
             return Ok(file);
         }
-        let fault = Fault::new(goni_model::document::fault::Place::File(file), "the text is not UTF-8");
+        let fault = Fault::new(Place::File(file), "the text is not UTF-8");
         Err(vec![fault.hint("save the file as UTF-8")].into())
     }
 

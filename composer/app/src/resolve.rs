@@ -1,11 +1,14 @@
 //! From a recipe's wishes to a lock: signed indexes are fetched, verified and solved.
 
 use std::collections::BTreeSet;
+use std::path::Path;
 
 use goni_debian::release::{DEFAULT_MAX_AGE, Freshness};
 use goni_debian::signature::{Keyring, KeyringError};
 use goni_model::arch::Arch;
 use goni_model::lock::{Lock, LockRequest, ParseLockError, RequestedArchive};
+use goni_model::recipe::Recipe;
+use goni_model::target::Target;
 use goni_model::time::Timestamp;
 
 use crate::archive::{self, SuiteRequest};
@@ -91,6 +94,38 @@ pub fn request(project: &Project) -> Result<LockRequest, Failure> {
         .map(|name| name.as_str())
         .collect();
     let names = |names: &[goni_model::name::PackageName]| names.iter().map(ToString::to_string).collect();
+    let mut archives = debian(recipe, target);
+    archives.extend(beside::requested(project)?);
+    let modules = project.extra_modules();
+    let mut request = LockRequest {
+        dkms: names(&modules.dkms),
+        build: modules.needs_building(),
+        packages: packages.into_iter().map(str::to_owned).collect(),
+        exclude: names(&recipe.debian.exclude),
+        provided: names(&recipe.debian.provided),
+        recommends: recipe.debian.recommends,
+        local: beside::local(project)?,
+        archives,
+    };
+    request.sort();
+    Ok(request)
+}
+
+/// What a shadow boot asks of Debian's archives: the kernel of the target that stands in, and what boots it.
+fn shadow_request(project: &Project, shadow: &Target) -> LockRequest {
+    let packages = shadow.packages.iter().chain([&shadow.kernel]);
+    let mut request = LockRequest {
+        packages: packages.map(ToString::to_string).collect(),
+        provided: project.recipe.debian.provided.iter().map(ToString::to_string).collect(),
+        archives: debian(&project.recipe, shadow),
+        ..LockRequest::default()
+    };
+    request.sort();
+    request
+}
+
+/// What a recipe for a target asks of Debian's archives.
+fn debian(recipe: &Recipe, target: &Target) -> Vec<RequestedArchive> {
     let components: Vec<String> = recipe.debian.components.iter().map(ToString::to_string).collect();
     let mut archives: Vec<RequestedArchive> = Vec::new();
     for (archive, suite) in recipe.debian.suite.suites() {
@@ -113,17 +148,7 @@ pub fn request(project: &Project) -> Result<LockRequest, Failure> {
             ..RequestedArchive::default()
         });
     }
-    archives.extend(beside::requested(project)?);
-    let mut request = LockRequest {
-        packages: packages.into_iter().map(str::to_owned).collect(),
-        exclude: names(&recipe.debian.exclude),
-        provided: names(&recipe.debian.provided),
-        recommends: recipe.debian.recommends,
-        local: beside::local(project)?,
-        archives,
-    };
-    request.sort();
-    Ok(request)
+    archives
 }
 
 /// The keys that an archive's suites must be signed with.
@@ -231,14 +256,25 @@ fn resolve_with(
 /// # Errors
 /// A lock that cannot be read as one.
 pub fn read_lock(project: &Project) -> Result<Option<Lock>, Failure> {
-    let path = project.lock();
-    let text = match files::read_text(&path, LARGEST_LOCK) {
+    read(project, &project.lock())
+}
+
+/// As [`read_lock`], the lock of what a shadow boot takes.
+///
+/// # Errors
+/// As there.
+pub fn read_shadow_lock(project: &Project) -> Result<Option<Lock>, Failure> {
+    read(project, &project.shadow_lock())
+}
+
+fn read(project: &Project, path: &Path) -> Result<Option<Lock>, Failure> {
+    let text = match files::read_text(path, LARGEST_LOCK) {
         Ok(text) => text,
         Err(error) if error.is_not_found() => return Ok(None),
         Err(error) => return Err(error.into()),
     };
     let unreadable =
-        |source| StaleLock::Unreadable { path: shown(&path), recipe: shown(&project.path), source };
+        |source| StaleLock::Unreadable { path: shown(path), recipe: shown(&project.path), source };
     Ok(Some(text.parse().map_err(unreadable)?))
 }
 
@@ -248,24 +284,58 @@ pub fn read_lock(project: &Project) -> Result<Option<Lock>, Failure> {
 /// There is none, it is another recipe's, or a key of the recipe changed since: then it says which. Its
 /// packages are known not to fit together.
 pub fn satisfied_lock(project: &Project) -> Result<Lock, Failure> {
-    let (path, recipe) = (shown(&project.lock()), shown(&project.path));
-    let Some(lock) = read_lock(project)? else {
-        return Err(StaleLock::Absent { path, recipe }.into());
+    let name = project.recipe.name.as_str();
+    let lock = satisfied(project, &project.lock(), name, &request(project)?)?;
+    rules::judge(project, &lock)?;
+    Ok(lock)
+}
+
+fn satisfied(project: &Project, path: &Path, name: &str, request: &LockRequest) -> Result<Lock, Failure> {
+    let (shown_path, recipe) = (shown(path), shown(&project.path));
+    let Some(lock) = read(project, path)? else {
+        return Err(StaleLock::Absent { path: shown_path, recipe }.into());
     };
-    if lock.recipe != project.recipe.name.as_str() || lock.arch != project.target.arch {
+    if lock.recipe != name || lock.arch != project.target.arch {
         let (of, arch) = (lock.recipe, lock.arch.to_string());
-        return Err(StaleLock::Other { path, recipe, of, arch }.into());
+        return Err(StaleLock::Other { path: shown_path, recipe, of, arch }.into());
     }
-    match lock.stale_keys(&request(project)?) {
-        keys if keys.is_empty() => {
-            rules::judge(project, &lock)?;
-            Ok(lock)
-        }
-        keys => Err(StaleLock::Keys { path, recipe, keys }.into()),
+    match lock.stale_keys(request) {
+        keys if keys.is_empty() => Ok(lock),
+        keys => Err(StaleLock::Keys { path: shown_path, recipe, keys }.into()),
     }
 }
 
+/// Resolves what a shadow boot takes; see [`resolve`].
+///
+/// # Errors
+/// As there.
+pub fn resolve_shadow(
+    project: &Project,
+    shadow: &Target,
+    previous: Option<&Lock>,
+    workshop: &Workshop,
+    progress: &dyn Progress,
+) -> Result<Lock, Failure> {
+    let mirrors = workshop.mirrors()?;
+    let sources = workshop.sources(&mirrors, progress);
+    let (name, request) = (shadow_name(project), shadow_request(project, shadow));
+    resolve_request(&name, (shadow.arch, None), request, previous, sources, workshop.clock())
+}
+
+/// The lock of what a shadow boot takes, if it is there and satisfies both targets.
+///
+/// # Errors
+/// As [`satisfied_lock`].
+pub fn satisfied_shadow_lock(project: &Project, shadow: &Target) -> Result<Lock, Failure> {
+    satisfied(project, &project.shadow_lock(), &shadow_name(project), &shadow_request(project, shadow))
+}
+
+/// What that lock calls itself.
+fn shadow_name(project: &Project) -> String {
+    format!("{}-shadow", project.recipe.name)
+}
+
 /// A path as the user would write it.
-fn shown(path: &std::path::Path) -> String {
+fn shown(path: &Path) -> String {
     path.display().to_string()
 }

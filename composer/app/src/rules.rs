@@ -154,7 +154,7 @@ fn answer(rule: &Rule, text: &str, project: &Project, lock: &Lock) -> Result<Ans
     let relation = Relation::parse(text)
         .map_err(|source| RulesError::Relation { rule: rule.name.to_string(), source })?;
     let name = if relation.name == KERNEL { project.target.kernel.as_str() } else { relation.name };
-    let Some(package) = lock.packages.iter().find(|package| package.name == name) else {
+    let Some(package) = lock.packages.iter().chain(&lock.build).find(|package| package.name == name) else {
         return Ok(Answer::Absent(format!("no `{name}`")));
     };
     let shown = format!("`{name}` {}", package.version);

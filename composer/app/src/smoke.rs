@@ -126,8 +126,11 @@ impl Subject<'_> {
 #[derive(Debug, thiserror::Error)]
 pub enum SmokeError {
     /// The target has no machine in QEMU.
-    #[error("target `{0}` has no [qemu]: its images cannot be booted here")]
+    #[error("target `{0}` has neither [qemu] nor `shadow`: its images cannot be booted here")]
     NoMachine(Name),
+    /// A machine stands in for the target's, which will not do.
+    #[error("target `{0}` has no [qemu] of its own: another machine stands in for it in a plain smoke alone")]
+    NoOwnMachine(Name),
     /// There is no image for a disk with such sectors.
     #[error("there is no image for sectors of this size")]
     NoImage,
@@ -145,7 +148,7 @@ pub enum SmokeError {
 impl Classify for SmokeError {
     fn class(&self) -> Class {
         match self {
-            Self::NoMachine(_) | Self::NoImage | Self::TooMuch => Class::Recipe,
+            Self::NoMachine(_) | Self::NoOwnMachine(_) | Self::NoImage | Self::TooMuch => Class::Recipe,
             Self::File(error) => error.class(),
             Self::Qemu(error) => error.class(),
         }
@@ -155,7 +158,7 @@ impl Classify for SmokeError {
         match self {
             Self::File(error) => error.hint(),
             Self::Qemu(error) => error.hint(),
-            Self::NoMachine(_) | Self::NoImage | Self::TooMuch => None,
+            Self::NoMachine(_) | Self::NoOwnMachine(_) | Self::NoImage | Self::TooMuch => None,
         }
     }
 }

@@ -6,6 +6,7 @@ pub mod configure;
 pub mod fetch;
 pub mod image;
 pub mod initrd;
+pub mod modules;
 pub mod overlay;
 pub mod settings;
 pub mod state;

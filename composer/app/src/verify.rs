@@ -12,10 +12,13 @@
 mod accounts;
 mod board;
 mod boot_units;
+mod command_line;
 mod esp;
 mod evidence;
+mod extlinux;
 mod facts;
 mod identity;
+mod modules;
 mod mounts;
 mod no_login;
 mod no_secrets;
@@ -71,7 +74,9 @@ const CHECKS: &[Check] = &[
     check("board", board::inspect),
     check("boot-units", boot_units::inspect),
     check("esp", esp::inspect),
+    check("extlinux", extlinux::inspect),
     check("identity", identity::inspect),
+    check("modules", modules::inspect),
     check("mounts", mounts::inspect),
     check("no-login", no_login::inspect),
     check("no-secrets", no_secrets::inspect),

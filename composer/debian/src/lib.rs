@@ -19,6 +19,7 @@ pub mod deb;
 pub mod deb822;
 pub mod dpkg;
 pub mod index;
+pub mod kernel;
 pub mod relation;
 pub mod release;
 pub mod signature;

@@ -19,12 +19,16 @@ use crate::size::{Alignment, ByteCount, Lba, SectorSize};
 pub enum Role {
     /// EFI system partition: boot loader and kernel images.
     Esp,
+    /// Kernel, initrd and device trees, where a boot method reads them from ext4.
+    App,
     /// The read-only root.
     Root,
     /// The root's dm-verity hash tree.
     RootVerity,
     /// Swap: empty, encrypted with a new key at every boot.
     Swap,
+    /// The modules of another kernel, on the disk of a shadow boot alone.
+    Modules,
     /// What survives: the last on the disk, so that it can grow.
     State,
 }
@@ -35,9 +39,11 @@ impl Role {
     pub const fn name(self) -> &'static str {
         match self {
             Self::Esp => "esp",
+            Self::App => "app",
             Self::Root => "root",
             Self::RootVerity => "root-verity",
             Self::Swap => "swap",
+            Self::Modules => "modules",
             Self::State => "state",
         }
     }
@@ -47,9 +53,12 @@ impl Role {
     pub const fn label(self) -> &'static str {
         match self {
             Self::Esp => "goni-esp",
+            // L4TLauncher finds it by this name.
+            Self::App => "APP",
             Self::Root => "goni-root",
             Self::RootVerity => "goni-root-verity",
             Self::Swap => "goni-swap",
+            Self::Modules => "goni-modules",
             Self::State => "goni-state",
         }
     }
@@ -59,9 +68,13 @@ impl Role {
     pub const fn type_guid(self, arch: Arch) -> Uuid {
         match self {
             Self::Esp => Uuid::from_u128(0xc12a7328_f81f_11d2_ba4b_00a0c93ec93b),
+            // Basic data, as NVIDIA's own layout has it: boot loaders go by its name.
+            Self::App => Uuid::from_u128(0xebd0a0a2_b9e5_4433_87c0_68b6b72699c7),
             Self::Root => arch.root_type(),
             Self::RootVerity => arch.root_verity_type(),
             Self::Swap => Uuid::from_u128(0x0657fd6d_a4ab_43c4_84e5_0933c84b4f4f),
+            // Of our own: nobody else is to take it for anything.
+            Self::Modules => Uuid::from_u128(0x9d3c8c52_7a41_8f0e_b6d5_2f1c6a70e6b1),
             // Not the specification's /var type: that one is bound to a machine id the image does not have.
             Self::State => Uuid::from_u128(0x0fc63daf_8483_4772_8e79_3d69d8477de4),
         }
@@ -71,8 +84,8 @@ impl Role {
     #[must_use]
     pub const fn attributes(self) -> u64 {
         match self {
-            Self::Root | Self::RootVerity => 1 << 60,
-            Self::Esp | Self::Swap | Self::State => 0,
+            Self::Root | Self::RootVerity | Self::Modules => 1 << 60,
+            Self::Esp | Self::App | Self::Swap | Self::State => 0,
         }
     }
 }

@@ -6,6 +6,7 @@
 pub mod arch;
 pub mod digest;
 pub mod document;
+pub mod gpu;
 pub mod layout;
 pub mod lock;
 pub mod modules;

@@ -40,6 +40,8 @@ pub struct Lock {
     pub suites: Vec<LockedSuite>,
     /// The packages of the image, sorted by name; a name occurs once.
     pub packages: Vec<LockedPackage>,
+    /// The packages that kernel modules are built with, and from; none of these is in the image by that.
+    pub build: Vec<LockedPackage>,
     /// Packages of the image as another architecture has them, sorted by name. A machine of that
     /// architecture runs their programs instead of the image's own while it configures the image;
     /// no byte of them gets into it. Empty where the image is of the machine's architecture.
@@ -58,6 +60,12 @@ pub struct LockRequest {
     pub provided: Vec<String>,
     /// Whether recommended packages come in.
     pub recommends: bool,
+    /// Packages that kernel modules are built from, by DKMS.
+    #[serde(default)]
+    pub dkms: Vec<String>,
+    /// Whether kernel modules are built at all.
+    #[serde(default)]
+    pub build: bool,
     /// Loose packages of the project: path and SHA-256 of each.
     #[serde(default)]
     pub local: Vec<String>,
@@ -135,6 +143,7 @@ impl Lock {
         self.request.sort();
         self.suites.sort();
         self.packages.sort();
+        self.build.sort();
         self.twins.sort();
         check::check(&self)?;
         Ok(self)
@@ -177,6 +186,8 @@ impl Lock {
         compare("exclude".to_owned(), text::list(&was.exclude), text::list(&now.exclude));
         compare("provided".to_owned(), text::list(&was.provided), text::list(&now.provided));
         compare("recommends".to_owned(), was.recommends.to_string(), now.recommends.to_string());
+        compare("dkms".to_owned(), text::list(&was.dkms), text::list(&now.dkms));
+        compare("build".to_owned(), was.build.to_string(), now.build.to_string());
         compare("local".to_owned(), text::list(&was.local), text::list(&now.local));
         let names = |request: &LockRequest| -> Vec<String> {
             request.archives.iter().map(|archive| archive.name.clone()).collect()
@@ -211,6 +222,7 @@ impl LockRequest {
         canonical(&mut self.packages);
         canonical(&mut self.exclude);
         canonical(&mut self.provided);
+        canonical(&mut self.dkms);
         canonical(&mut self.local);
         for archive in &mut self.archives {
             canonical(&mut archive.suites);

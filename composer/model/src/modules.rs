@@ -2,6 +2,8 @@
 //!
 //! Whether a kernel has a module of a name is for the build to say, which has the kernel.
 
+pub mod extra;
+
 use std::collections::BTreeMap;
 
 use schemars::JsonSchema;

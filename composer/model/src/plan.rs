@@ -23,6 +23,8 @@ use crate::size::SectorSize;
 pub enum StageKind {
     /// Packages come into the store.
     Fetch,
+    /// Kernel modules are built.
+    Modules,
     /// Packages become a directory.
     Unpack,
     /// Maintainer scripts run.
@@ -43,6 +45,7 @@ impl StageKind {
     pub const fn name(self) -> &'static str {
         match self {
             Self::Fetch => "fetch",
+            Self::Modules => "modules",
             Self::Unpack => "unpack",
             Self::Configure => "configure",
             Self::Overlay => "overlay",

@@ -25,7 +25,9 @@ use crate::document::checker::{Checker, Text};
 use crate::document::fault::{Fault, Place};
 use crate::document::source::{FileId, Sources, Span};
 use crate::document::{self, shape};
+use crate::gpu::Gpu;
 use crate::modules::Modules;
+use crate::modules::extra::ExtraModules;
 use crate::name::{
     ArchiveUri, DebPattern, Fingerprint, ImagePath, KernelWord, Name, PackageName, PackagePattern,
     ProjectPath, SuiteName, Url, Version,
@@ -47,6 +49,8 @@ pub struct Known {
     pub overlays: BTreeSet<String>,
     /// The rules of compatibility.
     pub rules: BTreeSet<String>,
+    /// Graphics drivers: files of `firmware/_gpu/`.
+    pub drivers: BTreeSet<String>,
 }
 
 /// The JSON Schema of a recipe.
@@ -139,6 +143,8 @@ pub struct Recipe {
     pub state: State,
     /// The kernel.
     pub kernel: Kernel,
+    /// The graphics processor.
+    pub gpu: Gpu,
     /// What the network reaches.
     pub network: Network,
     /// What the goni service may use.
@@ -419,6 +425,10 @@ pub struct Kernel {
     pub iommu: Iommu,
     /// Modules: over what the target says of them.
     pub modules: Modules,
+    /// Modules that the kernel's package does not bring, with those of the target.
+    pub extra_modules: ExtraModules,
+    /// The file with private key and certificate that signs the modules built here.
+    pub module_key: Option<ProjectPath>,
 }
 
 /// How an IOMMU, where there is one, fences the memory that devices reach.
@@ -484,6 +494,14 @@ pub struct Hardening {
     pub no_user_namespaces: bool,
     /// What root may not do to the kernel.
     pub lockdown: Lockdown,
+}
+
+impl Hardening {
+    /// Whether the kernel refuses modules that are not signed. Source: kernel_lockdown(7).
+    #[must_use]
+    pub fn only_signed_modules(&self) -> bool {
+        self.signed_modules || self.lockdown != Lockdown::None
+    }
 }
 
 /// What root may not do to the kernel. Source: kernel_lockdown(7).

@@ -1,6 +1,7 @@
 //! Reports: what was checked, and how it came out. Skips are told, too; nothing is a bare yes or no.
 
 mod power_cuts;
+mod shadow;
 
 use serde::Serialize;
 
@@ -8,6 +9,7 @@ use crate::digest::Sha256Digest;
 use crate::name::Name;
 
 pub use power_cuts::{PowerCutFault, PowerCutPart, PowerCutReport};
+pub use shadow::{Part, ShadowReport, Unexercised};
 
 impl std::fmt::Display for Finding {
     /// The check and, where it failed, what was expected and what was there.
@@ -118,6 +120,9 @@ pub struct SmokeReport {
     pub image: String,
     /// What ran the processor: `tcg` or `kvm`, and why.
     pub accelerator: String,
+    /// What stood in for the board, and what therefore was not exercised; `None`: the target's own machine.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub shadow: Option<ShadowReport>,
     /// The scenarios it went through, in order.
     pub scenarios: Vec<ScenarioReport>,
     /// The checks, in the order they ran.

@@ -5,7 +5,7 @@ pub mod expect;
 
 use std::collections::BTreeMap;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use toml::Spanned;
 use toml::de::DeTable;
 
@@ -14,8 +14,12 @@ use crate::document::checker::{Checker, Text};
 use crate::document::fault::Fault;
 use crate::document::source::{FileId, Sources};
 use crate::document::{self, shape};
+use crate::gpu::Driven;
+use crate::modules::extra::{self, ExtraDoc, ExtraModules};
 use crate::modules::{self, Modules};
-use crate::name::{DeviceTree, KernelWord, ModuleName, Name, PackageName, PackagePattern, QemuWord};
+use crate::name::{
+    DeviceTree, ImagePath, KernelWord, ModuleName, Name, PackageName, PackagePattern, QemuWord,
+};
 use crate::recipe;
 use crate::size::ByteCount;
 use crate::target::doc::{QemuDoc, TargetDoc};
@@ -40,14 +44,24 @@ pub struct Target {
     pub firmware: Vec<PackageName>,
     /// Device trees of the kernel that it may need, sorted.
     pub device_trees: Vec<DeviceTree>,
+    /// Empty files that maintainer scripts of a vendor look for, sorted.
+    pub markers: Vec<ImagePath>,
     /// Kernel modules: which are loaded, denied, and with what options.
     pub modules: Modules,
+    /// Kernel modules that the kernel's package does not bring.
+    pub extra_modules: ExtraModules,
+    /// The graphics drivers that it can have, the usual one first.
+    pub gpu_drivers: Vec<Name>,
+    /// The graphics driver of the image, once one was merged.
+    pub gpu: Option<Driven>,
     /// The hardware it is expected to have.
     pub expect: Vec<Expected>,
     /// Facts about it, by name.
     pub traits: BTreeMap<Name, Name>,
     /// How it boots.
     pub boot: BootMethod,
+    /// The EFI program of the image that reads `extlinux.conf`; there with that boot method alone.
+    pub loader: Option<ImagePath>,
     /// The device for `console=`, if the kernel cannot find it by itself: `ttyS0,115200`.
     pub console: Option<KernelWord>,
     /// Whether the kernel speaks to the screen, too.
@@ -56,16 +70,35 @@ pub struct Target {
     pub command_line: Vec<KernelWord>,
     /// Kernel modules that must be in the initrd if the kernel has them as modules, in order.
     pub initrd_modules: Vec<ModuleName>,
-    /// The machine that stands for the board in QEMU; `None`: it cannot be smoked.
+    /// The machine that is the board in QEMU.
     pub qemu: Option<Qemu>,
+    /// The target whose machine, kernel and boot path stand in for a board that QEMU cannot be; with neither,
+    /// its images cannot be smoked.
+    pub shadow: Option<Name>,
 }
 
 /// How a board boots.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum BootMethod {
     /// UEFI firmware, systemd-boot on the removable path, unified kernel images.
     SystemdBoot,
+    /// UEFI firmware, a loader on the removable path that reads `extlinux.conf` of the partition `APP`.
+    Extlinux,
+}
+
+impl BootMethod {
+    /// All.
+    pub const ALL: [Self; 2] = [Self::SystemdBoot, Self::Extlinux];
+
+    /// Its name in a target.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::SystemdBoot => "systemd-boot",
+            Self::Extlinux => "extlinux",
+        }
+    }
 }
 
 /// A machine in QEMU.
@@ -154,11 +187,24 @@ fn check_doc(doc: &TargetDoc, name: Name, checker: &mut Checker) -> Option<Targe
     let firmware = checker.set(doc.firmware.as_ref().and_then(|firmware| firmware.packages.as_ref()));
     let device_trees = checker.set(doc.device_trees.as_ref());
     let modules = modules::check(doc.kernel.as_ref().and_then(|kernel| kernel.modules.as_ref()), checker);
+    let markers = checker.set(doc.board.as_ref().and_then(|board| board.markers.as_ref()));
+    let kernel_doc = doc.kernel.as_ref();
+    let extra_modules = ExtraDoc {
+        dkms: kernel_doc.and_then(|kernel| kernel.dkms.as_ref()),
+        patches: kernel_doc.and_then(|kernel| kernel.dkms_patches.as_ref()),
+        files: kernel_doc.and_then(|kernel| kernel.extra_modules.as_ref()),
+        sources: kernel_doc.and_then(|kernel| kernel.module_sources.as_ref()),
+    };
+    let extra_modules = extra::check(extra_modules, checker);
+    let gpu_drivers = doc.gpu.as_ref().and_then(|gpu| gpu.drivers.as_deref()).unwrap_or_default();
+    let gpu_drivers = checker.list(gpu_drivers);
     let expect = expect::check(doc.expect.as_deref().unwrap_or_default(), checker);
     let traits = doc.traits.iter().flatten();
     let traits =
         traits.filter_map(|(name, value)| Some((checker.parse(name)?, checker.parse(value)?))).collect();
-    let boot = checker.choose(doc.boot.as_ref(), "boot", [("systemd-boot", BootMethod::SystemdBoot)]);
+    let boot = checker.choose(doc.boot.as_ref(), "boot", BootMethod::ALL.map(|it| (it.name(), it)));
+    let loader = doc.loader.as_ref().and_then(|text| checker.parse(text));
+    check_boot(doc, boot, checker);
     let console = doc.console.as_ref().and_then(|text| checker.parse(text));
     let command_line = recipe::command_line(doc.command_line.as_deref().unwrap_or_default(), checker);
     let initrd = doc.initrd.as_ref().and_then(|initrd| initrd.modules.as_deref());
@@ -167,6 +213,10 @@ fn check_doc(doc: &TargetDoc, name: Name, checker: &mut Checker) -> Option<Targe
         Some(qemu) => Some(check_qemu(qemu, arch, checker)?),
         None => None,
     };
+    let shadow = doc.shadow.as_ref().and_then(|text| checker.parse(text));
+    if let (Some(text), Some(_)) = (&doc.shadow, &doc.qemu) {
+        checker.fault_at(text, "a target with [qemu] is a machine itself, and needs no `shadow`");
+    }
     Some(Target {
         name,
         summary: summary?,
@@ -176,16 +226,46 @@ fn check_doc(doc: &TargetDoc, name: Name, checker: &mut Checker) -> Option<Targe
         backports,
         firmware,
         device_trees,
+        markers,
         modules,
+        extra_modules,
+        gpu_drivers,
+        gpu: None,
         expect,
         traits,
         boot,
+        loader,
         console,
         screen: doc.screen.unwrap_or(false),
         command_line,
         initrd_modules,
         qemu,
+        shadow,
     })
+}
+
+/// What a boot method needs of its target, and what it has no use for.
+fn check_boot(doc: &TargetDoc, boot: BootMethod, checker: &mut Checker) {
+    match (boot, &doc.loader) {
+        (BootMethod::Extlinux, None) => checker.missing(
+            "loader",
+            "`extlinux` needs the EFI program that reads extlinux.conf, by its path in the image",
+        ),
+        (BootMethod::SystemdBoot, Some(text)) => {
+            checker.fault_at(text, format!("`{}` brings its own loader", boot.name()));
+        }
+        _ => {}
+    }
+    match (boot, doc.device_trees.as_deref().unwrap_or_default()) {
+        (BootMethod::SystemdBoot, [first, ..]) => checker.fault_at(
+            first,
+            "`systemd-boot` boots with the device tree that the firmware has: leave `device-trees` out",
+        ),
+        (BootMethod::Extlinux, [_, second, ..]) => {
+            checker.fault_at(second, "`extlinux` boots with one device tree: FDT names one file");
+        }
+        _ => {}
+    }
 }
 
 fn check_qemu(doc: &QemuDoc, arch: Option<Arch>, checker: &mut Checker) -> Option<Qemu> {
@@ -297,6 +377,23 @@ mod tests {
                 "module `dm_crypt` is both loaded and denied",
             ),
             (format!("{GOOD}boot = \"grub\"\n"), "`grub` is no value of `boot`"),
+            (
+                format!("shadow = \"qemu-x86_64\"\n{GOOD}{qemu}"),
+                "a target with [qemu] is a machine itself, and needs no `shadow`",
+            ),
+            (format!("{GOOD}boot = \"extlinux\"\n"), "missing key `loader`"),
+            (format!("{GOOD}loader = \"/boot/x.efi\"\n"), "`systemd-boot` brings its own loader"),
+            (
+                format!("{GOOD}device-trees = [\"acme/desk.dtb\"]\n"),
+                "`systemd-boot` boots with the device tree that the firmware has: leave `device-trees` out",
+            ),
+            (
+                format!(
+                    "{GOOD}boot = \"extlinux\"\nloader = \"/boot/x.efi\"\n\
+                     device-trees = [\"one.dtb\", \"two.dtb\"]\n"
+                ),
+                "`extlinux` boots with one device tree: FDT names one file",
+            ),
             (format!("{GOOD}command-line = [\"rw\"]\n"), "`rw` is written by the build itself"),
             (format!("{GOOD}{qemu}processors = 0\n"), "`qemu.processors` is 0; it may be 1 to 255"),
             (

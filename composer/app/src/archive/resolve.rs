@@ -3,9 +3,10 @@
 use std::collections::BTreeMap;
 
 use goni_debian::index::{Index, IndexError, MAX_INDEX};
-use goni_debian::solve::{Request, SolveError, Source, Universe, UniverseError, Vendor, solve};
+use goni_debian::kernel::{Kernel, KernelError};
+use goni_debian::solve::{Chosen, Request, SolveError, Source, Universe, UniverseError, Vendor, Why, solve};
 use goni_model::arch::Arch;
-use goni_model::lock::{LOCAL, Lock, LockError, LockRequest, RequestedArchive};
+use goni_model::lock::{LOCAL, Lock, LockError, LockRequest, LockedPackage, RequestedArchive};
 use rayon::prelude::*;
 
 use super::SuiteSnapshot;
@@ -34,6 +35,20 @@ pub enum ResolveError {
     /// No set of packages answers.
     #[error(transparent)]
     Solve(#[from] SolveError),
+    /// Nobody can say which kernel modules are to be built for.
+    #[error("kernel modules are to be built, but it is not clear for which kernel")]
+    Kernel(#[from] KernelError),
+    /// A package whose modules are built came into the image itself.
+    #[error("package `{name}` of `kernel.dkms` is in the image: {why}")]
+    InImage {
+        /// The package.
+        name: String,
+        /// What brought it.
+        why: Why,
+    },
+    /// No set of packages builds modules.
+    #[error("finding what kernel modules are built with")]
+    Build(#[source] SolveError),
     /// The answer makes no lock.
     #[error(transparent)]
     Lock(#[from] LockError),
@@ -50,7 +65,7 @@ impl Classify for ResolveError {
             },
             Self::Index { .. } | Self::Lock(_) => Class::Trust,
             Self::Solve(SolveError::Unsound(_)) => Class::Bug,
-            Self::Solve(_) => Class::Resolution,
+            Self::Solve(_) | Self::Build(_) | Self::Kernel(_) | Self::InImage { .. } => Class::Resolution,
         }
     }
 
@@ -66,6 +81,7 @@ impl Classify for ResolveError {
             Self::Solve(SolveError::NotAllowed { archive, name }) => {
                 Some(format!("add \"{name}\" to `allow` of [[archive]] `{archive}`, if it may bring it"))
             }
+            Self::Kernel(_) => Some("`kernel.package` of the target must be a kernel of Debian's".to_owned()),
             _ => None,
         }
     }
@@ -125,13 +141,23 @@ pub fn resolve(
         }))
         .collect();
     let universe = Universe::new(arch, &sources).map_err(|error| ResolveError::Universe(Box::new(error)))?;
+    let from_dkms = |name: &str| request.dkms.iter().any(|package| package == name);
+    let loose = |wish: &&String| !from_dkms(wish.split('=').next().unwrap_or_default());
     let wished = Request {
-        packages: request.packages.iter().chain(&beside.wishes).cloned().collect(),
+        packages: request.packages.iter().chain(beside.wishes.iter().filter(loose)).cloned().collect(),
         exclude: request.exclude.clone(),
-        provided: request.provided.clone(),
+        // Its modules are there, so whoever wants the package has what it wants.
+        provided: request.provided.iter().chain(&request.dkms).cloned().collect(),
         recommends: request.recommends,
     };
     let chosen = solve(&universe, &wished)?;
+    if let Some(chosen) = chosen.iter().find(|chosen| from_dkms(&chosen.package.name)) {
+        return Err(ResolveError::InImage { name: chosen.package.name.clone(), why: chosen.why.clone() });
+    }
+    let build = match request.build {
+        true => build_set(&universe, &request, &chosen)?,
+        false => Vec::new(),
+    };
     let lock = Lock {
         recipe: recipe.to_owned(),
         arch,
@@ -139,7 +165,28 @@ pub fn resolve(
         request,
         suites: suites.iter().map(|suite| suite.locked.clone()).collect(),
         packages: chosen.into_iter().map(|chosen| chosen.package).collect(),
+        build,
         twins: Vec::new(),
     };
     Ok(lock.canonical()?)
+}
+
+/// What kernel modules are built with, and from: a compiler, the headers that fit the image's kernel exactly,
+/// DKMS and the packages whose modules it builds, and what all these need.
+fn build_set(
+    universe: &Universe<'_>,
+    request: &LockRequest,
+    image: &[Chosen],
+) -> Result<Vec<LockedPackage>, ResolveError> {
+    let kernel = Kernel::of(image.iter().map(|chosen| &chosen.package))?;
+    let mut packages = vec![kernel.headers(), "gcc".to_owned(), "make".to_owned()];
+    if !request.dkms.is_empty() {
+        packages.push("dkms".to_owned());
+        packages.extend(request.dkms.iter().cloned());
+    }
+    let wished = Request { packages, provided: request.provided.clone(), ..Request::default() };
+    let chosen = solve(universe, &wished).map_err(ResolveError::Build)?;
+    // The headers of some kernels depend on the kernel itself, of which nothing is needed here.
+    let needed = |package: &LockedPackage| package.name != kernel.package.name;
+    Ok(chosen.into_iter().map(|chosen| chosen.package).filter(needed).collect())
 }

@@ -7,10 +7,12 @@ use goni_disk::tree::FileTree;
 use goni_model::arch::Arch;
 use goni_model::digest::Sha256Digest;
 use goni_model::lock::{Lock, LockedPackage};
+use goni_model::name::ImagePath;
 use goni_model::plan::{Plan, StageId, StageKind};
 use goni_model::time::Timestamp;
 
 use crate::beside;
+use crate::build::modules::Sources;
 use crate::build::snapshot;
 use crate::failure::{Class, Classify, Failure};
 use crate::host::environment;
@@ -24,7 +26,7 @@ use crate::project::Project;
 use crate::stages::configure::{Foreign, configure};
 use crate::stages::fetch::fetch_packages;
 use crate::stages::twins::Twins;
-use crate::stages::unpack::{DebFile, Part, unpack};
+use crate::stages::unpack::{DebFile, Laid, Part, unpack};
 use crate::workshop::Workshop;
 
 /// The largest kept tree that is read: a million entries.
@@ -44,6 +46,16 @@ pub(super) struct Configured {
     pub(super) in_use: FileLock,
 }
 
+/// What a configured tree is made of.
+pub(super) struct Ingredients<'a> {
+    /// Its packages.
+    pub(super) lock: &'a Lock,
+    /// The twins that this machine uses; see [`twins`].
+    pub(super) twins: &'a [LockedPackage],
+    /// Kernel modules from elsewhere.
+    pub(super) modules: &'a Sources,
+}
+
 /// The twins of a lock that this machine uses: none for an image of its own architecture, or if it shall not.
 pub(super) fn twins(lock: &Lock, emulate: bool) -> &[LockedPackage] {
     let machine = environment::arch_of_this_machine().map(Arch::debian);
@@ -61,8 +73,7 @@ pub(super) fn twins(lock: &Lock, emulate: bool) -> &[LockedPackage] {
 /// What fetching, unpacking or configuring says.
 pub(super) fn configured(
     project: &Project,
-    lock: &Lock,
-    twins: &[LockedPackage],
+    sources: &Ingredients<'_>,
     plan: &Plan,
     program: &str,
     workshop: &Workshop,
@@ -92,15 +103,13 @@ pub(super) fn configured(
             files::remove_tree(&trees.join(old))?;
         }
     }
-    let fetched = {
-        let mirrors = beside::mirrors(project, workshop)?;
-        let wanted: Vec<LockedPackage> = lock.packages.iter().chain(twins).cloned().collect();
-        fetch_packages(&wanted, workshop.sources(&mirrors, progress))?
-    };
+    let mirrors = beside::mirrors(project, workshop)?;
+    let wanted: Vec<LockedPackage> = sources.lock.packages.iter().chain(sources.twins).cloned().collect();
+    let fetched = fetch_packages(&wanted, workshop.sources(&mirrors, progress))?;
     workshop.interrupt().check()?;
-    let (packages, twins) = fetched.split_at(lock.packages.len());
+    let (packages, twins) = fetched.split_at(sources.lock.packages.len());
     let scratch = Scratch::create(&trees, &kind)?;
-    let foreign = foreign(lock.arch, workshop, progress)?;
+    let foreign = foreign(sources.lock.arch, workshop, progress)?;
     let foreign = match foreign {
         Some(emulator) => {
             let twins = kept_twins(&trees, &kind, twins, program, progress)?;
@@ -108,7 +117,11 @@ pub(super) fn configured(
         }
         None => None,
     };
-    let tree = make(lock, packages, foreign.as_ref(), scratch.path(), workshop, progress)?;
+    let modules = sources.modules.laid(sources.lock, &mirrors, workshop, progress)?;
+    workshop.interrupt().check()?;
+    let packages = deb_files(sources.lock, packages);
+    let parts = (&packages[..], &modules[..], &project.target.markers[..]);
+    let tree = make(sources.lock, parts, foreign.as_ref(), scratch.path(), workshop, progress)?;
     files::remove_tree(&scratch.path().join("covers"))?;
     files::rename(scratch.path(), &kept)?;
     drop(scratch.keep());
@@ -131,28 +144,45 @@ fn read(kept: &Path) -> Result<Option<(FileTree, Directory)>, Failure> {
 
 fn make(
     lock: &Lock,
-    packages: &[(LockedPackage, PathBuf)],
+    (packages, modules, markers): (&[DebFile], &[Laid], &[ImagePath]),
     foreign: Option<&Foreign>,
     scratch: &Path,
     workshop: &Workshop,
     progress: &dyn Progress,
 ) -> Result<FileTree, Failure> {
-    let overrides = lock.overrides();
-    let packages: Vec<DebFile> = packages
-        .iter()
-        .map(|(locked, path)| DebFile {
-            depends: overrides.get(locked.name.as_str()).map(|depends| (*depends).to_owned()),
-            ..deb(locked, path)
-        })
-        .collect();
     let root = scratch.join("root");
-    let unpacked = unpack(&packages, Part::WHOLE, &scratch.join("blobs"), &root, progress)?;
+    let unpacked = unpack(packages, Part::WHOLE, modules, &scratch.join("blobs"), &root, progress)?;
     workshop.interrupt().check()?;
+    mark(&root, markers)?;
     let date = Timestamp::from_seconds(i64::try_from(lock.source_date).unwrap_or(i64::MAX));
     let runner = workshop.runner();
     let configured = configure(&root, &unpacked.tree, date, foreign, runner, progress)?;
     files::replace(&scratch.join("tree.json"), &snapshot::write(&configured.tree)?, 0o600)?;
     Ok(configured.tree)
+}
+
+/// Lays the files by which a vendor's maintainer scripts know that this is no running board.
+fn mark(root: &Path, markers: &[ImagePath]) -> Result<(), FileError> {
+    let error = |source| FileError::io("marking the board in", root)(source);
+    let directory = Directory::open(root).map_err(error)?;
+    for marker in markers {
+        let (above, _) = marker.as_str().rsplit_once('/').unwrap_or_default();
+        directory.create_directories(above).map_err(error)?;
+        if !directory.holds(marker.as_str()) {
+            directory.create(marker.as_str(), b"", 0o644).map_err(error)?;
+        }
+    }
+    Ok(())
+}
+
+/// Fetched packages, as they are unpacked.
+pub(super) fn deb_files(lock: &Lock, packages: &[(LockedPackage, PathBuf)]) -> Vec<DebFile> {
+    let overrides = lock.overrides();
+    let depends = |name: &str| overrides.get(name).map(|depends| (*depends).to_owned());
+    packages
+        .iter()
+        .map(|(locked, path)| DebFile { depends: depends(&locked.name), ..deb(locked, path) })
+        .collect()
 }
 
 fn deb(locked: &LockedPackage, path: &Path) -> DebFile {
@@ -195,7 +225,11 @@ fn kept_twins(
 }
 
 /// What runs programs of this architecture here; `None`: the processor.
-fn foreign(arch: Arch, workshop: &Workshop, progress: &dyn Progress) -> Result<Option<Emulator>, Failure> {
+pub(super) fn foreign(
+    arch: Arch,
+    workshop: &Workshop,
+    progress: &dyn Progress,
+) -> Result<Option<Emulator>, Failure> {
     if environment::arch_of_this_machine() == Some(arch) {
         return Ok(None);
     }

@@ -12,6 +12,7 @@ use serde::{Deserialize, Serialize};
 use crate::build::plan::Input;
 use crate::rules::Ruling;
 use crate::stages::image::Written;
+use crate::stages::modules::Recorded;
 
 /// What an image is made of.
 #[derive(Debug, Clone, Serialize)]
@@ -46,6 +47,12 @@ pub struct Manifest<'a> {
     pub recipe: BTreeMap<String, Effective>,
     /// The packages.
     pub packages: &'a [LockedPackage],
+    /// Kernel modules that the kernel's package does not bring, and where they come from.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub modules: Vec<Recorded>,
+    /// The packages that modules were built with, and from; none is in the image.
+    #[serde(skip_serializing_if = "<[LockedPackage]>::is_empty")]
+    pub module_build: &'a [LockedPackage],
     /// The signed suites they come from.
     pub suites: &'a [LockedSuite],
     /// Vendors' archives: their keys, what they may bring, what was waived and overridden, and why.

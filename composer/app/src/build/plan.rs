@@ -17,7 +17,7 @@ use crate::stages::image;
 /// What is laid into the tree, as far as a plan needs to know it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Input {
-    /// `overlay` or `payload`.
+    /// `overlay`, `payload`; `module`, `module-source`, `module-certificate`.
     pub kind: &'static str,
     /// Its name.
     pub name: String,
@@ -63,7 +63,7 @@ pub fn plan(
     let (recipe, target) = (&project.recipe, &project.target);
     // A checked recipe names one at least.
     let (first, further) = recipe.output.sector_sizes.split_first().unwrap_or((&SectorSize::B512, &[]));
-    let layout = Layout::place(*first, &image::sizes(recipe)?)?;
+    let layout = Layout::place(*first, &image::sizes(recipe, target)?)?;
     let further_layouts = further.iter().map(|size| layout.in_sectors_of(*size)).collect();
     let partitions: BTreeMap<Role, _> = layout
         .slots()
@@ -79,7 +79,19 @@ pub fn plan(
         twins => serde_json::to_string(&(&lock.packages, twins))?,
     };
     let overrides = beside::overrides(lock).map(|digest| digest.to_string()).unwrap_or_default();
-    let inputs = serde_json::to_string(inputs)?;
+    // None is written as nothing, as it was before there were any.
+    let markers: Vec<&str> = target.markers.iter().map(|marker| marker.as_str()).collect();
+    let markers = markers.join("\n");
+    let (of_modules, inputs): (Vec<_>, Vec<_>) =
+        inputs.iter().partition(|input| input.kind.starts_with("module"));
+    let extra = project.extra_modules();
+    let modules = serde_json::to_string(&(&lock.build, &extra, of_modules))?;
+    let modules_note = {
+        let names = extra.dkms.iter().map(ToString::to_string);
+        let folders = extra.sources.iter().chain(&extra.files).map(ToString::to_string);
+        names.chain(folders).collect::<Vec<_>>().join(", ")
+    };
+    let inputs = serde_json::to_string(&inputs)?;
     let disk = serde_json::to_string(&(
         &recipe.name,
         &recipe.version,
@@ -98,8 +110,9 @@ pub fn plan(
     let mut stages: Vec<PlannedStage> = Vec::new();
     for (kind, parameters, note) in [
         (StageKind::Fetch, packages.as_str(), fetched),
+        (StageKind::Modules, &modules, modules_note),
         (StageKind::Unpack, &overrides, String::new()),
-        (StageKind::Configure, "", String::new()),
+        (StageKind::Configure, &markers, String::new()),
         (StageKind::Overlay, &inputs, [overlays, payloads].concat().join(", ")),
         (StageKind::Image, &disk, format!("{} of {}", recipe.name, target.name)),
         (StageKind::Verify, "", String::new()),
@@ -109,6 +122,9 @@ pub fn plan(
             recipe.output.formats.iter().map(|format| format.name()).collect::<Vec<_>>().join(", "),
         ),
     ] {
+        if kind == StageKind::Modules && extra.is_empty() {
+            continue;
+        }
         let before = stages.last().map(|stage| stage.id);
         let id = StageId::of(kind, code, parameters, before, lock.source_date);
         stages.push(PlannedStage { kind, id, note });

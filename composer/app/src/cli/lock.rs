@@ -9,7 +9,7 @@ use crate::cli::terminal::Terminal;
 use crate::failure::Failure;
 use crate::host::files;
 use crate::host::project::ProjectFiles;
-use crate::project;
+use crate::project::{self, Project};
 use crate::resolve;
 use crate::stages;
 use crate::workshop::Workshop;
@@ -48,8 +48,13 @@ pub fn run(arguments: &LockArguments, global: &Global, terminal: &Terminal) -> R
         let project = project::load(&ProjectFiles, recipe)?;
         let present = resolve::satisfied_lock(&project);
         if arguments.check {
-            return present.map(drop);
+            present?;
+            return project
+                .shadow
+                .as_ref()
+                .map_or(Ok(()), |shadow| resolve::satisfied_shadow_lock(&project, shadow).map(drop));
         }
+        lock_shadow(&project, arguments, global, terminal)?;
         if let (Ok(lock), false) = (&present, arguments.update) {
             let count = lock.packages.len();
             return terminal
@@ -62,4 +67,23 @@ pub fn run(arguments: &LockArguments, global: &Global, terminal: &Terminal) -> R
         terminal.show(format!("{}: {} packages\n", project.lock().display(), lock.packages.len()))
     };
     locked().map_err(|failure| failure.during(intent))
+}
+
+/// Locks what a shadow boot takes, where the target has one that stands in for it.
+fn lock_shadow(
+    project: &Project,
+    arguments: &LockArguments,
+    global: &Global,
+    terminal: &Terminal,
+) -> Result<(), Failure> {
+    let Some(shadow) = &project.shadow else { return Ok(()) };
+    if resolve::satisfied_shadow_lock(project, shadow).is_ok() && !arguments.update {
+        return Ok(());
+    }
+    let previous = resolve::read_shadow_lock(project)?;
+    let workshop = Workshop::open(global.choices())?;
+    let lock = resolve::resolve_shadow(project, shadow, previous.as_ref(), &workshop, terminal.progress())?;
+    let path = project.shadow_lock();
+    files::replace(&path, lock.to_string().as_bytes(), 0o644)?;
+    terminal.show(format!("{}: {} packages\n", path.display(), lock.packages.len()))
 }

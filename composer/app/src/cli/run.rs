@@ -52,7 +52,10 @@ const FORWARDED: [(&str, &str); 2] = [
 pub fn run(arguments: &RunArguments, global: &Global, terminal: &Terminal) -> Result<(), Failure> {
     let during = |failure: Failure| failure.during(format!("running `{}`", arguments.build.recipe.display()));
     let project = project::load(&ProjectFiles, &arguments.build.recipe).map_err(|e| during(e.into()))?;
-    let no_machine = || SmokeError::NoMachine(project.target.name.clone());
+    let no_machine = || match project.shadow {
+        Some(_) => SmokeError::NoOwnMachine(project.target.name.clone()),
+        None => SmokeError::NoMachine(project.target.name.clone()),
+    };
     let qemu = project.target.qemu.as_ref().ok_or_else(no_machine).map_err(|e| during(e.into()))?;
     let folder = smoke::load(&ProjectFiles, &project.root, qemu.firmware).map_err(|e| during(e.into()))?;
     let booted = booted(arguments.image.as_deref(), &arguments.build, global, terminal)?;

@@ -1,7 +1,7 @@
 //! `schema`: what an editor needs to help with recipes, targets, overlays and rules.
 
 use clap::{Args, ValueEnum};
-use goni_model::{overlay, recipe, rules, target};
+use goni_model::{gpu, overlay, recipe, rules, target};
 
 use crate::cli::terminal::Terminal;
 use crate::failure::Failure;
@@ -25,6 +25,8 @@ pub enum Kind {
     Overlay,
     /// `firmware/rules.toml`
     Rules,
+    /// `firmware/_gpu/*.toml`
+    Gpu,
 }
 
 /// Prints the schema.
@@ -37,6 +39,7 @@ pub fn run(arguments: &SchemaArguments, terminal: &Terminal) -> Result<(), Failu
         Kind::Target => target::schema(),
         Kind::Overlay => overlay::schema(),
         Kind::Rules => rules::schema(),
+        Kind::Gpu => gpu::schema(),
     };
     terminal.show(format!("{:#}\n", schema.as_value()))
 }

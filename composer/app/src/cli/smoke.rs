@@ -19,7 +19,9 @@ use crate::failure::{Class, Classify, Failure};
 use crate::host::disk_file::DiskFile;
 use crate::host::files::{self, FileError};
 use crate::host::project::ProjectFiles;
+use crate::host::sandbox::{Mapping, enter_user_namespace};
 use crate::project::{self, Project};
+use crate::shadow;
 use crate::smoke::expectations::{Expectations, Promises};
 use crate::smoke::feature::Feature;
 use crate::smoke::power_cuts::points::Point;
@@ -115,7 +117,16 @@ pub fn run(arguments: &SmokeArguments, global: &Global, terminal: &Terminal) -> 
     let during = |failure: Failure| failure.during(intent());
     let project = project::load(&ProjectFiles, &arguments.build.recipe).map_err(|e| during(e.into()))?;
     let no_machine = || SmokeError::NoMachine(project.target.name.clone());
-    let qemu = project.target.qemu.as_ref().ok_or_else(no_machine).map_err(|e| during(e.into()))?;
+    // Of the target itself, or of the one that stands in for it.
+    let machine = project.shadow.as_ref().unwrap_or(&project.target);
+    let qemu = machine.qemu.as_ref().ok_or_else(no_machine).map_err(|e| during(e.into()))?;
+    if project.shadow.is_some() {
+        // Here, before there are threads: packages are unpacked even where nothing is built.
+        enter_user_namespace(Mapping::Full).map_err(|e| during(e.into()))?;
+    }
+    if project.shadow.is_some() && (arguments.power_cuts.is_some() || arguments.power_cut_at.is_some()) {
+        return Err(during(SmokeError::NoOwnMachine(project.target.name.clone()).into()));
+    }
     let folder = smoke::load(&ProjectFiles, &project.root, qemu.firmware).map_err(|e| during(e.into()))?;
     let trials = select(&folder.scenarios, &folder.checks, arguments.wish()).map_err(|e| during(e.into()))?;
     let until = arguments.until(&trials).map_err(|e| during(e.into()))?;
@@ -132,8 +143,17 @@ pub fn run(arguments: &SmokeArguments, global: &Global, terminal: &Terminal) -> 
     files::create_directories(&consoles)?;
     let expectations = expectations(&project, &booted)?;
     let toolbox = workshop.toolbox(terminal.progress())?;
+    let images = booted.images()?;
+    let shadowed = match &project.shadow {
+        Some(shadow) => {
+            let order = arguments.build.order(&project, global);
+            let cast = shadow::cast(&project, shadow, &images, &order, &workshop, terminal.progress());
+            Some(cast.map_err(|error| error.during("preparing a shadow boot").during(intent()))?)
+        }
+        None => None,
+    };
     let subject = Subject {
-        images: booted.images()?,
+        images: shadowed.as_ref().map_or(images, |shadowed| shadowed.images.clone()),
         expectations: &expectations,
         arch: project.target.arch,
         qemu,
@@ -156,6 +176,11 @@ pub fn run(arguments: &SmokeArguments, global: &Global, terminal: &Terminal) -> 
         return cut.map_err(during);
     }
     let mut report = smoke::smoke(&subject, &bench).map_err(|error| during(error.into()))?;
+    if let Some(shadowed) = shadowed {
+        // Each is a check that did not run, and so none that passed.
+        report.findings.extend(shadowed.report.findings());
+        report.shadow = Some(shadowed.report.clone());
+    }
     if arguments.strict {
         report.be_strict();
     }

@@ -130,6 +130,22 @@ impl DiskFile {
         Ok(())
     }
 
+    /// As [`DiskFile::copy_from`], to another place, so many bytes further on.
+    ///
+    /// # Errors
+    /// What reading or writing raises.
+    pub fn copy_moved(&self, other: &Self, part: Range<u64>, further: u64) -> io::Result<()> {
+        for extent in other.extents()? {
+            let (from, end) = (extent.start.max(part.start), extent.end.min(part.end));
+            if from < end {
+                let size = ByteCount::new(end - from);
+                let mut source = other.window(ByteCount::new(from), size);
+                io::copy(&mut source, &mut self.window(ByteCount::new(from + further), size))?;
+            }
+        }
+        Ok(())
+    }
+
     /// As [`DiskFile::copy_from`], through memory, whatever is there.
     fn copy_bytes(&self, other: &Self, part: Range<u64>) -> io::Result<()> {
         let window =
@@ -210,6 +226,26 @@ impl Seek for Window<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_moved_part_has_the_same_bytes_further_on() {
+        let directory = tempfile::tempdir().unwrap();
+        let disk =
+            |name: &str| DiskFile::create(&directory.path().join(name), ByteCount::from_mib(8)).unwrap();
+        let (from, to) = (disk("from"), disk("to"));
+        let put = |at: u64, bytes: &[u8]| {
+            let mut whole = from.whole().unwrap();
+            whole.seek(SeekFrom::Start(at)).unwrap();
+            whole.write_all(bytes).unwrap();
+        };
+        put(0, b"before");
+        put(2 << 20, b"within");
+        to.copy_moved(&from, 1 << 20..3 << 20, 4 << 20).unwrap();
+        let mut found = vec![1; 8 << 20];
+        to.whole().unwrap().read_exact(&mut found).unwrap();
+        assert_eq!(&found[6 << 20..][..6], b"within");
+        assert_eq!(found.iter().filter(|byte| **byte != 0).count(), 6);
+    }
 
     #[test]
     fn a_window_keeps_to_its_part_of_the_disk() {

@@ -145,6 +145,29 @@ impl Directory {
         io::Write::write_all(&mut file, bytes)
     }
 
+    /// Creates a directory and those above it, as far as they are not there; symbolic links are followed
+    /// within the directory alone.
+    ///
+    /// # Errors
+    /// What creating raises; something else may be in the way.
+    pub fn create_directories(&self, path: &str) -> io::Result<()> {
+        let mut above = ".".to_owned();
+        for name in path.split('/').filter(|name| !name.is_empty()) {
+            let parent = self.open_within(&above, OFlags::PATH | OFlags::DIRECTORY, Mode::empty())?;
+            match rustix::fs::mkdirat(&parent, name, Mode::from_bits_truncate(0o755)) {
+                Ok(()) => {
+                    let made = openat(&parent, name, OFlags::RDONLY | OFlags::DIRECTORY, Mode::empty())?;
+                    // The creation mode is subject to the caller's mask.
+                    rustix::fs::fchmod(&made, Mode::from_bits_truncate(0o755))?;
+                }
+                Err(rustix::io::Errno::EXIST) => {}
+                Err(error) => return Err(error.into()),
+            }
+            above = format!("{above}/{name}");
+        }
+        Ok(())
+    }
+
     /// Removes a file; symbolic links above it are followed within the directory alone.
     ///
     /// # Errors
@@ -333,6 +356,22 @@ mod tests {
         let directory = Directory::open(root).unwrap();
         let tree = directory.walk(&|_, _| Owner::Stage("test".into())).unwrap();
         (directory, tree)
+    }
+
+    #[test]
+    fn directories_are_made_within_and_nowhere_else() {
+        let root = tempfile::tempdir().unwrap();
+        let outside = tempfile::tempdir().unwrap();
+        symlink("usr/opt", root.path().join("opt")).unwrap();
+        symlink(outside.path(), root.path().join("out")).unwrap();
+        fs::create_dir_all(root.path().join("usr/opt")).unwrap();
+        let directory = Directory::open(root.path()).unwrap();
+        directory.create_directories("/opt/acme/packages").unwrap();
+        directory.create_directories("opt/acme/packages").unwrap();
+        let made = fs::metadata(root.path().join("usr/opt/acme/packages")).unwrap();
+        assert_eq!(made.permissions().mode() & 0o7777, 0o755);
+        assert!(directory.create_directories("out/acme").is_err());
+        assert_eq!(fs::read_dir(outside.path()).unwrap().count(), 0);
     }
 
     #[test]

@@ -8,7 +8,8 @@ use goni_disk::gpt::{self, GptError, Table};
 use goni_model::arch::Arch;
 use goni_model::digest::Sha256Digest;
 use goni_model::layout::Role;
-use goni_model::name::ImagePath;
+use goni_model::modules::Modules;
+use goni_model::name::{ImagePath, ModuleName};
 use goni_model::port::Port;
 use goni_model::recipe::{Iommu, LockMemory, StateEncryption, Swap};
 use goni_model::size::SectorSize;
@@ -50,12 +51,16 @@ pub struct Promises {
     pub lock_memory: LockMemory,
     /// Directories that are kept beside goni's own.
     pub persist: Vec<ImagePath>,
+    /// Kernel modules that are loaded, denied, and their options.
+    pub modules: Modules,
     /// Paths below `/var` whose loss at a reboot is meant, sorted.
     pub volatile: Vec<ImagePath>,
     /// How the state is encrypted.
     pub encryption: StateEncryption,
     /// The sectors it has images for.
     pub sector_sizes: Vec<SectorSize>,
+    /// Whether another machine stands in for its target's.
+    pub shadow: bool,
 }
 
 impl Promises {
@@ -75,9 +80,11 @@ impl Promises {
             open: recipe.network.open.clone(),
             lock_memory: recipe.service.lock_memory,
             persist: recipe.state.persist.clone(),
+            modules: recipe.kernel.modules.over(&project.target.modules),
             volatile: volatile.into_iter().cloned().collect(),
             encryption: recipe.state.encryption,
             sector_sizes: recipe.output.sector_sizes.clone(),
+            shadow: project.shadow.is_some(),
         }
     }
 }
@@ -130,7 +137,9 @@ impl Expectations {
         Ok(Self::of_table(&gpt::read(&mut whole, size, sector_size).map_err(error)?, promises))
     }
 
-    fn of_table(table: &Table, promises: Promises) -> Self {
+    /// As [`Expectations::of_image`], from the table itself.
+    #[must_use]
+    pub fn of_table(table: &Table, promises: Promises) -> Self {
         let arch = promises.arch;
         let find = |role: Role| table.partitions.iter().find(|found| found.type_guid == role.type_guid(arch));
         let state = table.partitions.iter().find(|found| {
@@ -145,7 +154,8 @@ impl Expectations {
     /// Whether the image has it.
     #[must_use]
     pub fn has(&self, feature: Feature) -> bool {
-        let Promises { swap, goni_http, open, persist, encryption, sector_sizes, .. } = &self.promises;
+        let Promises { swap, goni_http, open, persist, encryption, sector_sizes, modules, shadow, .. } =
+            &self.promises;
         match feature {
             Feature::Verity => self.root_hash.is_some(),
             Feature::Swap => *swap,
@@ -154,7 +164,9 @@ impl Expectations {
             Feature::Tpm2 => matches!(encryption, StateEncryption::Tpm2 { .. }),
             Feature::PlainState => self.state.is_some() && *encryption == StateEncryption::None,
             Feature::Persist => !persist.is_empty(),
+            Feature::KernelModules => *modules != Modules::default(),
             Feature::OpenPorts => !open.is_empty(),
+            Feature::OwnKernel | Feature::OwnBootPath => !*shadow,
             Feature::Sectors4096 => sector_sizes.contains(&SectorSize::B4096),
         }
     }
@@ -171,6 +183,14 @@ impl Expectations {
         let promises = &self.promises;
         let words = |ports: &[Port]| ports.iter().map(Port::to_string).collect::<Vec<_>>().join(" ");
         let paths = |paths: &[ImagePath]| paths.iter().map(ImagePath::as_str).collect::<Vec<_>>().join(" ");
+        let names =
+            |modules: &[ModuleName]| modules.iter().map(ModuleName::as_str).collect::<Vec<_>>().join(" ");
+        let options = promises
+            .modules
+            .options
+            .iter()
+            .flat_map(|(module, words)| words.iter().map(move |word| format!("{module}.{word}")));
+        let options: Vec<String> = options.collect();
         let values = [
             ("root_hash", self.root_hash.map(|hash| hash.to_string()).unwrap_or_default()),
             ("state_uuid", self.state.map(|uuid| uuid.hyphenated().to_string()).unwrap_or_default()),
@@ -187,6 +207,9 @@ impl Expectations {
             ),
             ("persist", paths(&promises.persist)),
             ("volatile", paths(&promises.volatile)),
+            ("modules_load", names(&promises.modules.load)),
+            ("modules_deny", names(&promises.modules.deny)),
+            ("modules_options", options.join(" ")),
             (
                 "encryption",
                 match promises.encryption {
@@ -251,7 +274,7 @@ mod tests {
         table.partitions.clear();
         let found = Expectations::of_table(&table, promises());
         let has: Vec<Feature> = Feature::ALL.into_iter().filter(|feature| found.has(*feature)).collect();
-        assert_eq!(has, [Feature::Persist]);
+        assert_eq!(has, [Feature::Persist, Feature::OwnKernel, Feature::OwnBootPath]);
         assert_eq!(
             found.lacking(&[Feature::Persist, Feature::State]),
             Some("the image has no state partition")
@@ -264,7 +287,8 @@ mod tests {
         assert_eq!(
             expectations.values(),
             "root_hash=''\nstate_uuid=''\nswap='0'\niommu='strict'\nlistens='53/udp 7000/tcp'\nopen=''\n\
-             lock_memory='1048576'\npersist='/var/lib/it'\\''s'\nvolatile='/var/cache /var/tmp'\nencryption='none'\n"
+             lock_memory='1048576'\npersist='/var/lib/it'\\''s'\nvolatile='/var/cache /var/tmp'\nmodules_load=''\nmodules_deny=''\n\
+             modules_options=''\nencryption='none'\n"
         );
     }
 }

@@ -21,13 +21,19 @@ pub enum Feature {
     Persist,
     /// Ports that are open to the network.
     OpenPorts,
+    /// Kernel modules that are loaded, denied or given options.
+    KernelModules,
     /// An image for disks with sectors of 4096 bytes.
     Sectors4096,
+    /// The kernel of the image itself runs.
+    OwnKernel,
+    /// The image boots as on its target.
+    OwnBootPath,
 }
 
 impl Feature {
     /// All.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 12] = [
         Self::Verity,
         Self::Swap,
         Self::State,
@@ -36,7 +42,10 @@ impl Feature {
         Self::PlainState,
         Self::Persist,
         Self::OpenPorts,
+        Self::KernelModules,
         Self::Sectors4096,
+        Self::OwnKernel,
+        Self::OwnBootPath,
     ];
 
     /// Its name in check and scenario files.
@@ -51,7 +60,10 @@ impl Feature {
             Self::PlainState => "plain-state",
             Self::Persist => "persist",
             Self::OpenPorts => "open-ports",
+            Self::KernelModules => "kernel-modules",
             Self::Sectors4096 => "sectors-4096",
+            Self::OwnKernel => "own-kernel",
+            Self::OwnBootPath => "own-boot-path",
         }
     }
 
@@ -67,7 +79,10 @@ impl Feature {
             Self::PlainState => "the recipe encrypts the state",
             Self::Persist => "the recipe keeps no directories beside goni's own",
             Self::OpenPorts => "the recipe opens no port",
+            Self::KernelModules => "the recipe says nothing of kernel modules",
             Self::Sectors4096 => "the recipe has no image for sectors of 4096 bytes",
+            Self::OwnKernel => "another kernel stands in for the image's own",
+            Self::OwnBootPath => "another boot path stands in for the target's own",
         }
     }
 

@@ -18,6 +18,13 @@ pub fn write(report: &SmokeReport) -> String {
         report.findings.len() + errors,
         seconds(report.milliseconds),
     );
+    if let Some(shadow) = &report.shadow {
+        let values = [("target", shadow.target.as_str()), ("shadow", shadow.shadow.as_str())];
+        let values = values.into_iter().chain([("shadow-kernel", shadow.kernel.as_str())]);
+        let lines = values
+            .map(|(name, value)| format!("    <property name=\"{name}\" value=\"{}\"/>\n", escaped(value)));
+        text.push_str(&format!("  <properties>\n{}  </properties>\n", lines.collect::<String>()));
+    }
     for finding in &report.findings {
         let boot = finding.boot.as_ref().map(|boot| format!(" ({boot})")).unwrap_or_default();
         text.push_str(&format!(
@@ -83,6 +90,23 @@ fn escaped(text: &str) -> String {
 mod tests {
     use super::*;
     use crate::smoke::testing::report;
+
+    #[test]
+    fn what_a_shadow_boot_left_out_is_skipped_and_said() {
+        let mut report = report();
+        let shadow = crate::smoke::testing::shadow();
+        report.findings = shadow.findings().collect();
+        report.shadow = Some(shadow);
+        let text = write(&report);
+        for line in [
+            "tests=\"3\" failures=\"0\" errors=\"1\" skipped=\"2\"",
+            "    <property name=\"shadow-kernel\" value=\"6.12\"/>\n",
+            "  <testcase classname=\"smoke\" name=\"kernel\" time=\"0.000\">\n    <skipped message=\"not exercised: \
+             kernel 6.8; 6.12 ran in its place\"/>\n",
+        ] {
+            assert!(text.contains(line), "{line} in {text}");
+        }
+    }
 
     #[test]
     fn a_report_becomes_this_document() {

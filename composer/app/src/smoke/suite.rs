@@ -73,6 +73,7 @@ pub fn smoke(subject: &Subject<'_>, bench: &Bench<'_>) -> Result<SmokeReport, Sm
     let mut report = SmokeReport {
         image: subject.name(),
         accelerator: why,
+        shadow: None,
         scenarios: Vec::new(),
         findings: Vec::new(),
         warnings: Vec::new(),

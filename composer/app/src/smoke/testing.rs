@@ -1,8 +1,11 @@
 //! Values for the tests of several modules.
 
 use goni_model::arch::Arch;
+use goni_model::modules::Modules;
 use goni_model::recipe::{Iommu, LockMemory, StateEncryption};
-use goni_model::report::{BootReport, Finding, Outcome, ScenarioReport, SmokeReport, Warning};
+use goni_model::report::{
+    BootReport, Finding, Outcome, Part, ScenarioReport, ShadowReport, SmokeReport, Unexercised, Warning,
+};
 use goni_model::size::SectorSize;
 
 use crate::smoke::expectations::Promises;
@@ -19,8 +22,24 @@ pub(crate) fn promises() -> Promises {
         volatile: Vec::new(),
         lock_memory: LockMemory::Unlimited,
         persist: Vec::new(),
+        modules: Modules::default(),
         encryption: StateEncryption::None,
         sector_sizes: vec![SectorSize::B512],
+        shadow: false,
+    }
+}
+
+/// What a shadow boot left out.
+pub(crate) fn shadow() -> ShadowReport {
+    let left_out = |part, what: &str| Unexercised { part, what: what.to_owned() };
+    ShadowReport {
+        target: "jetson".parse().unwrap(),
+        shadow: "qemu-aarch64".parse().unwrap(),
+        kernel: "6.12".to_owned(),
+        unexercised: vec![
+            left_out(Part::Kernel, "kernel 6.8; 6.12 ran in its place"),
+            left_out(Part::BootPath, "extlinux"),
+        ],
     }
 }
 
@@ -39,6 +58,7 @@ pub(crate) fn report() -> SmokeReport {
     SmokeReport {
         image: "a&b.raw".into(),
         accelerator: "tcg: because".into(),
+        shadow: None,
         scenarios: vec![ScenarioReport {
             scenario: "life".parse().unwrap(),
             boots: vec![BootReport {

@@ -1,7 +1,7 @@
 //! A smoke report as lines for people.
 
 use goni_model::name::Name;
-use goni_model::report::{BootReport, Finding, Outcome, ScenarioReport, SmokeReport};
+use goni_model::report::{BootReport, Finding, Outcome, ScenarioReport, ShadowReport, SmokeReport};
 
 /// How many came out how, in a few words.
 #[must_use]
@@ -25,7 +25,7 @@ pub fn tally(report: &SmokeReport) -> String {
 /// The report: scenarios with their boots, one line a check, then what failed.
 #[must_use]
 pub fn write(report: &SmokeReport) -> String {
-    let mut text = String::new();
+    let mut text = report.shadow.as_ref().map(shadow).unwrap_or_default();
     for scenario in &report.scenarios {
         text.push_str(&format!(
             "scenario {:<18} {}\n",
@@ -69,6 +69,20 @@ pub fn write(report: &SmokeReport) -> String {
         seconds(report.milliseconds),
         escaped(&report.accelerator)
     ));
+    text
+}
+
+/// What stood in for the board, and what therefore was not exercised.
+fn shadow(report: &ShadowReport) -> String {
+    let ShadowReport { target, shadow, kernel, unexercised } = report;
+    let mut text = format!(
+        "SHADOW BOOT: `{shadow}` stood in for `{target}`, with kernel {}. Not exercised:\n",
+        escaped(kernel)
+    );
+    for left_out in unexercised {
+        text.push_str(&format!("  {:<14} {}\n", left_out.part.name(), escaped(&left_out.what)));
+    }
+    text.push('\n');
     text
 }
 
@@ -138,6 +152,21 @@ fn escaped(text: &str) -> String {
 mod tests {
     use super::*;
     use crate::smoke::testing::report;
+
+    #[test]
+    fn a_shadow_boot_says_first_what_it_is_not() {
+        let mut report = report();
+        report.shadow = Some(crate::smoke::testing::shadow());
+        let expected = "\
+SHADOW BOOT: `qemu-aarch64` stood in for `jetson`, with kernel 6.12. Not exercised:
+  kernel         kernel 6.8; 6.12 ran in its place
+  boot-path      extlinux
+
+scenario life";
+        let text = write(&report);
+        assert!(text.starts_with(expected), "{text}");
+        assert!(!write(&crate::smoke::testing::report()).contains("SHADOW"));
+    }
 
     #[test]
     fn a_report_reads_like_this() {

@@ -120,7 +120,7 @@ pub fn lay(
         let in_initrd = initrd::closure(&source, &release, &wanted)?;
         check(&modules, &Kernel { release, loadable, built_in, in_initrd })?;
     }
-    let board = serde_json::to_string_pretty(&Board::of(target))? + "\n";
+    let board = serde_json::to_string_pretty(&Board::of(target, &modules.deny))? + "\n";
     for (place, text) in settings(&modules).into_iter().chain([(BOARD, board)]) {
         let path = path(place);
         make_above(tree, &path, date)?;

@@ -1,26 +1,29 @@
-//! What the firmware reads: the kernel image with its command line, and the EFI system partition.
+//! What the firmware reads: kernel, initrd and command line, where the target's boot method wants them.
 //!
-//! systemd-boot from the image's own packages sits on the removable path, so that no firmware
-//! variable is needed. The kernel image's name carries no boot counter: counting renames, a name on a FAT
-//! file system does not change in one write, and the power may fail between two. Source: UAPI.1 Boot
-//! Loader Specification, UAPI.5 Unified Kernel Image, systemd-boot(7).
+//! What is the same for all methods is here: the initrd, the command line, the ways to boot. A module each
+//! has what a method makes of it, behind [`method::Method`].
 
+mod device_trees;
+mod extlinux;
+pub(crate) mod method;
+mod systemd_boot;
 mod words;
 
-use std::collections::BTreeMap;
-
 use goni_disk::cpio::{self, CpioError};
-use goni_disk::tree::{Content, FileTree, Inode, Kind, Metadata, Owner, TreeError, TreePath};
-use goni_disk::uki::{self, Label, NewProfile, NewSection, UkiError};
+use goni_disk::tree::TreeError;
+use goni_disk::uki::{Label, UkiError};
 use goni_disk::verity::RootHash;
+use goni_model::layout::Role;
 use goni_model::recipe::Recipe;
+use goni_model::size::ByteCount;
 use goni_model::target::Target;
 use goni_model::time::Timestamp;
 use uuid::Uuid;
 
 use crate::failure::{Class, Classify};
-use crate::stages::initrd::{self, InitrdError, Source};
+use crate::stages::initrd::{self, InitrdError, Source, Stock};
 use crate::stages::state::StateDevice;
+use method::{BootPartition, Order, Taken};
 
 /// How hard the initrd is compressed: past this, a second of work saves under a hundredth.
 const INITRD_LEVEL: i32 = 9;
@@ -42,9 +45,6 @@ const WORDS: [(&str, &str); 10] = [
 /// The word on the command line that makes the initrd erase the state and all keys.
 pub const FACTORY_RESET: &str = "goni.factory-reset";
 
-/// systemd-boot's settings: no menu unless a key is held, no editor that could change the command line.
-const LOADER: &str = "timeout 0\neditor no\nauto-entries no\nauto-firmware no\nbeep no\n";
-
 /// Why there is nothing to boot.
 #[derive(Debug, thiserror::Error)]
 pub enum BootError {
@@ -63,9 +63,32 @@ pub enum BootError {
     /// The kernel image could not be written.
     #[error("writing the unified kernel image")]
     Uki(#[from] UkiError),
-    /// The tree of the ESP could not take a file.
-    #[error("filling the EFI system partition")]
+    /// The tree of a boot partition could not take a file.
+    #[error("filling the boot partition")]
     Tree(#[from] TreeError),
+    /// The image has not the loader that its target names.
+    #[error("the target's `loader` is `{path}`")]
+    Loader {
+        /// Its path.
+        path: String,
+        /// Why it cannot be had.
+        #[source]
+        error: InitrdError,
+    },
+    /// The kernel has no such device tree.
+    #[error("the target's `device-trees` name `{tree}`, which kernel {release} does not have")]
+    NoDeviceTree {
+        /// As the target has it.
+        tree: String,
+        /// The kernel.
+        release: String,
+    },
+    /// A file that is no device tree.
+    #[error("`{tree}` of the target's `device-trees` is no device tree")]
+    NotDeviceTree {
+        /// As the target has it.
+        tree: String,
+    },
 }
 
 impl Classify for BootError {
@@ -73,6 +96,7 @@ impl Classify for BootError {
         match self {
             Self::Initrd(error) => error.class(),
             Self::Compress(_) => Class::Environment,
+            Self::Loader { .. } | Self::NoDeviceTree { .. } => Class::Recipe,
             _ => Class::Content,
         }
     }
@@ -80,6 +104,11 @@ impl Classify for BootError {
     fn hint(&self) -> Option<String> {
         match self {
             Self::Initrd(error) => error.hint(),
+            Self::Loader { .. } => Some("name a file that one of the image's packages brings".to_owned()),
+            Self::NoDeviceTree { .. } => Some(
+                "write its path below the kernel's device trees, such as `broadcom/bcm2712-rpi-5-b.dtb`"
+                    .to_owned(),
+            ),
             _ => None,
         }
     }
@@ -120,25 +149,6 @@ pub fn profiles(command_line: &str) -> [(Label, String); 2] {
     [(label("main", None), command_line.to_owned()), (reset, format!("{command_line} {FACTORY_RESET}"))]
 }
 
-/// The os-release of a profile that must never be the default.
-///
-/// systemd-boot boots the first of its list. It sorts by what os-release calls the system and only then
-/// by name, and 257 gets the names wrong: while a file counts its tries, a later profile sorts before
-/// the first. A longer word for the system, with the same beginning, sorts behind in every version.
-/// Source: systemd-boot(7), `boot_entry_compare` in systemd's boot.c.
-fn sorted_last(os_release: &[u8], id: &str) -> Result<Vec<u8>, BootError> {
-    let text = String::from_utf8_lossy(os_release);
-    let value = |key: &str| {
-        let mut values = text.lines().rev().filter_map(|line| line.strip_prefix(key)?.strip_prefix('='));
-        values
-            .next()
-            .map(|value| value.trim_matches(['"', '\'']).to_owned())
-            .filter(|value| !value.is_empty())
-    };
-    let system = value("IMAGE_ID").or_else(|| value("ID")).ok_or(BootError::Nameless)?;
-    Ok(format!("{}\nIMAGE_ID={system}-{id}\n", text.trim_end()).into_bytes())
-}
-
 /// The initrd, packed and compressed, and the kernel it belongs to: all of the boot that does not
 /// depend on the root's hash.
 #[derive(Debug)]
@@ -146,9 +156,7 @@ pub struct Kernel {
     release: String,
     image: Vec<u8>,
     initrd: Vec<u8>,
-    os_release: Vec<u8>,
-    stub: Vec<u8>,
-    loader: Vec<u8>,
+    taken: Taken,
 }
 
 impl Kernel {
@@ -163,127 +171,76 @@ impl Kernel {
     pub fn initrd_size(&self) -> usize {
         self.initrd.len()
     }
+
+    /// A file that the boot method took from the root.
+    fn taken(&self, name: &str) -> &[u8] {
+        self.taken.get(name).expect("a method asks for what it took")
+    }
 }
 
-/// Prepares everything that boots, from the finished root.
+/// Prepares everything that boots, from the finished root and its kernel.
 ///
 /// # Errors
 /// [`BootError`].
 pub(crate) fn prepare(
-    source: &Source<'_>,
+    stock: &Stock<'_>,
     target: &Target,
     state: &StateDevice,
     date: Timestamp,
 ) -> Result<Kernel, BootError> {
     let modules: Vec<String> =
         target.initrd_modules.iter().map(|module| module.as_str().to_owned()).collect();
-    let tree = initrd::cut(source, &modules, state, date)?;
+    let tree = initrd::cut(stock, &modules, state, date)?;
     let mut encoder = zstd::Encoder::new(Vec::new(), INITRD_LEVEL).map_err(BootError::Compress)?;
-    cpio::write(&tree, source.content, &mut encoder)?;
+    cpio::write(&tree, stock.root.content, &mut encoder)?;
     let initrd = encoder.finish().map_err(BootError::Compress)?;
-    let release = initrd::kernel_release(source)?;
-    let efi = source.arch.efi();
-    let read = |place: String| source.read_path(&initrd::path(&place));
-    // Where a kernel comes as `linux-binary` and `linux-modules`, its image is beside the modules.
-    let image = match read(format!("boot/vmlinuz-{release}")) {
-        Err(InitrdError::Missing { .. }) => read(format!("usr/lib/modules/{release}/vmlinuz")),
-        found => found,
-    };
-    Ok(Kernel {
-        image: image?,
-        os_release: read("usr/lib/os-release".to_owned())?,
-        stub: read(format!("usr/lib/systemd/boot/efi/linux{efi}.efi.stub"))?,
-        loader: read(format!("usr/lib/systemd/boot/efi/systemd-boot{efi}.efi"))?,
-        release,
-        initrd,
-    })
+    let release = initrd::kernel_release(&stock.kernel)?;
+    let taken = method::of(target.boot).take(stock, target, &release)?;
+    Ok(Kernel { image: kernel_image(&stock.kernel, &release)?, release, initrd, taken })
 }
 
-/// The content of the EFI system partition.
+/// The kernel itself, wherever its package has it.
+fn kernel_image(source: &Source<'_>, release: &str) -> Result<Vec<u8>, InitrdError> {
+    for place in kernel_places(release) {
+        match source.read_path(&initrd::path(&place)) {
+            Err(InitrdError::Missing { .. }) => {}
+            read => return read,
+        }
+    }
+    // Where most kernels are.
+    Err(InitrdError::Missing { path: initrd::path(&format!("boot/vmlinuz-{release}")) })
+}
+
+/// Where packages have a kernel: Debian's, Debian's where a kernel comes as `linux-binary` and
+/// `linux-modules`, NVIDIA's.
+#[must_use]
+pub fn kernel_places(release: &str) -> [String; 3] {
+    [format!("boot/vmlinuz-{release}"), format!("usr/lib/modules/{release}/vmlinuz"), "boot/Image".to_owned()]
+}
+
+/// What is on the partitions of the target's boot method.
 ///
 /// # Errors
 /// [`BootError`].
-pub fn system_partition(
+pub(crate) fn fill(
     kernel: &Kernel,
     recipe: &Recipe,
     target: &Target,
     command_line: &str,
     date: Timestamp,
-) -> Result<FileTree, BootError> {
-    let sections = vec![
-        NewSection::bytes(".osrel", &kernel.os_release),
-        NewSection::bytes(".cmdline", command_line.as_bytes()),
-        NewSection::bytes(".uname", kernel.release.as_bytes()),
-        NewSection::bytes(".initrd", &kernel.initrd),
-        NewSection::bytes(".linux", &kernel.image),
-    ];
-    let [(main, _), (reset, reset_line)] = profiles(command_line);
-    let reset_system = sorted_last(&kernel.os_release, &reset.id)?;
-    let reset_sections = vec![
-        NewSection::bytes(".osrel", &reset_system),
-        NewSection::bytes(".cmdline", reset_line.as_bytes()),
-    ];
-    let profiles = vec![
-        NewProfile { label: main, sections: Vec::new() },
-        NewProfile { label: reset, sections: reset_sections },
-    ];
-    let mut image = Vec::new();
-    uki::write(&kernel.stub, sections, profiles, &mut image)?;
-    let efi = target.arch.efi();
-    let mut esp = FileTree::new(metadata(0o755, date), owner());
-    for directory in ["EFI", "EFI/BOOT", "EFI/Linux", "loader"] {
-        esp.insert(
-            path(directory),
-            Inode { metadata: metadata(0o755, date), kind: Kind::Directory },
-            owner(),
-        )?;
-    }
-    for (place, bytes) in [
-        (format!("EFI/BOOT/BOOT{}.EFI", efi.to_ascii_uppercase()), kernel.loader.clone()),
-        (image_path(recipe), image),
-        ("loader/loader.conf".to_owned(), LOADER.into()),
-    ] {
-        let inode = Inode { metadata: metadata(0o644, date), kind: Kind::File(Content::inline(bytes)) };
-        esp.insert(path(&place), inode, owner())?;
-    }
-    Ok(esp)
+) -> Result<Vec<BootPartition>, BootError> {
+    let profiles = profiles(command_line);
+    method::of(target.boot).fill(&Order { kernel, recipe, target, profiles: &profiles, date })
 }
 
-/// Where the kernel image is on the EFI system partition.
-///
-/// Without `+3` in the name, which would have systemd-boot count its tries: while it is the only one
-/// there is nothing to turn to, and a power cut while systemd-bless-boot renames it leaves none. Linux
-/// writes the new name first as that of an empty file (`vfat_rename`), and only then what is in it.
+/// The partitions of the target's boot method, in the order of the disk, and how large they are.
 #[must_use]
-pub fn image_path(recipe: &Recipe) -> String {
-    format!("EFI/Linux/goni_{}.efi", recipe.version.as_str())
+pub fn partitions(recipe: &Recipe, target: &Target) -> Vec<(Role, ByteCount)> {
+    method::of(target.boot).partitions(recipe)
 }
 
-fn path(text: &str) -> TreePath {
-    TreePath::parse(text.as_bytes()).expect("paths of checked names are canonical")
-}
-
-fn metadata(mode: u16, mtime: Timestamp) -> Metadata {
-    Metadata { mode, uid: 0, gid: 0, mtime, xattrs: BTreeMap::new() }
-}
-
-fn owner() -> Owner {
-    Owner::Stage("boot".into())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_profile_that_is_no_default_sorts_behind_the_system() {
-        for (os_release, sorted) in [
-            ("NAME=x\nID=debian\n", Some("NAME=x\nID=debian\nIMAGE_ID=debian-reset\n")),
-            ("ID=\"debian\"\nIMAGE_ID='goni'", Some("ID=\"debian\"\nIMAGE_ID='goni'\nIMAGE_ID=goni-reset\n")),
-            ("VERSION_ID=13\nID=\n", None),
-        ] {
-            let made = sorted_last(os_release.as_bytes(), "reset").ok();
-            assert_eq!(made.as_deref(), sorted.map(str::as_bytes), "{os_release}");
-        }
-    }
+/// Where the kernel of a release is, on the partition that the target boots from.
+#[must_use]
+pub fn kernel_path(recipe: &Recipe, target: &Target, release: &str) -> String {
+    method::of(target.boot).kernel(recipe, release)
 }

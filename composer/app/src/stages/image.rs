@@ -30,7 +30,7 @@ use crate::host::disk_file::DiskFile;
 use crate::host::files::full_disk_hint;
 use crate::progress::{Progress, Unit};
 use crate::stages::boot::{self, BootError};
-use crate::stages::initrd::Source;
+use crate::stages::initrd::{Source, Stock};
 use crate::stages::state::StateDevice;
 
 pub use variant::Variant;
@@ -119,6 +119,9 @@ pub enum ImageError {
     /// The EFI system partition.
     #[error("writing the EFI system partition")]
     Esp(#[source] Box<fat::WriteError>),
+    /// The partition that a boot method reads from ext4.
+    #[error("writing the app partition")]
+    App(#[source] Box<ext4::WriteError>),
     /// The state partition.
     #[error("writing the state partition")]
     State(#[source] Box<ext4::WriteError>),
@@ -149,7 +152,7 @@ impl Classify for ImageError {
                 fat::WriteError::TooSmall { .. } => Class::Recipe,
                 _ => Class::Content,
             },
-            Self::State(error) => match **error {
+            Self::App(error) | Self::State(error) => match **error {
                 ext4::WriteError::Output(_) | ext4::WriteError::Content { .. } => Class::Environment,
                 ext4::WriteError::TooSmall { .. } => Class::Recipe,
                 _ => Class::Content,
@@ -214,6 +217,7 @@ pub fn write(
         ImageError::Root(_)
         | ImageError::Verity(_)
         | ImageError::Esp(_)
+        | ImageError::App(_)
         | ImageError::State(_)
         | ImageError::Table(_)
             if error.class() == Class::Environment =>
@@ -239,7 +243,7 @@ fn write_disks(
         || {
             let source = Source { tree: parts.root, content: parts.content, arch: parts.target.arch };
             let state = StateDevice { partition: state_uuid, encryption: parts.recipe.state.encryption };
-            boot::prepare(&source, parts.target, &state, parts.date)
+            boot::prepare(&Stock::of(source), parts.target, &state, parts.date)
         },
         || write_root(&disk, parts),
     );
@@ -247,8 +251,10 @@ fn write_disks(
     let kernel = kernel?;
     let root_uuid = root_hash.as_ref().map_or_else(|| uuid_of(parts, "root"), RootHash::root_uuid);
     let command_line = boot::command_line(parts.recipe, parts.target, root_hash.as_ref(), root_uuid);
-    let esp = boot::system_partition(&kernel, parts.recipe, parts.target, &command_line, parts.date)?;
-    write_esp(&disk, parts, parts.layout, &esp)?;
+    let boot = boot::fill(&kernel, parts.recipe, parts.target, &command_line, parts.date)?;
+    for (role, tree) in &boot {
+        write_boot(&disk, parts, parts.layout, *role, tree)?;
+    }
     // An encrypted one is made on the device: until then it is empty.
     if parts.recipe.state.encryption == StateEncryption::None {
         write_state(&disk, parts, state_uuid)?;
@@ -257,7 +263,7 @@ fn write_disks(
     gpt::write(&mut disk.whole().map_err(failed)?, parts.layout.disk_size, &table)?;
     let others = variants
         .iter()
-        .map(|variant| variant.write(&disk, parts, &esp, root_hash.as_ref()))
+        .map(|variant| variant.write(&disk, parts, &boot, root_hash.as_ref()))
         .collect::<Result<Vec<_>, _>>()?;
     let written = Written {
         root_hash,
@@ -320,8 +326,25 @@ fn write_root(disk: &DiskFile, parts: &Parts<'_>) -> Result<(ByteCount, Option<R
     Ok((summary.size, Some(hash)))
 }
 
-fn write_esp(disk: &DiskFile, parts: &Parts<'_>, layout: &Layout, esp: &FileTree) -> Result<(), ImageError> {
-    let slot = slot(parts, Role::Esp)?;
+/// Writes a partition that the board boots from.
+fn write_boot(
+    disk: &DiskFile,
+    parts: &Parts<'_>,
+    layout: &Layout,
+    role: Role,
+    tree: &FileTree,
+) -> Result<(), ImageError> {
+    let slot = layout.slot(role).ok_or(ImageError::NoPartition(role))?;
+    let mut output = disk.window(slot.offset, slot.size);
+    if role == Role::App {
+        let mut options = ext4::Options::new(slot.size, uuid_of(parts, "app"), parts.date);
+        options.label = "goni-app".to_owned();
+        // It never grows.
+        options.grow_to = slot.size;
+        return ext4::write(tree, parts.content, &options, &mut output)
+            .map(drop)
+            .map_err(|error| ImageError::App(Box::new(error)));
+    }
     let serial = uuid_of(parts, "esp").as_u128() & u128::from(u32::MAX);
     let options = fat::Options {
         size: slot.size,
@@ -330,8 +353,7 @@ fn write_esp(disk: &DiskFile, parts: &Parts<'_>, layout: &Layout, esp: &FileTree
         label: "GONI-ESP".to_owned(),
         build_time: parts.date,
     };
-    let mut output = disk.window(slot.offset, slot.size);
-    fat::write(esp, parts.content, &options, &mut output)
+    fat::write(tree, parts.content, &options, &mut output)
         .map_err(|error| ImageError::Esp(Box::new(error)))?;
     Ok(())
 }
@@ -368,12 +390,13 @@ fn table(parts: &Parts<'_>, layout: &Layout, root_hash: Option<&RootHash>) -> Ta
     }
 }
 
-/// The sizes of a recipe's partitions, in order of place.
+/// The sizes of an image's partitions, in order of place.
 ///
 /// # Errors
 /// `Verity` if the root is larger than a hash tree can cover.
-pub fn sizes(recipe: &Recipe) -> Result<Vec<(Role, ByteCount)>, VerityError> {
-    let mut sizes = vec![(Role::Esp, recipe.esp.size), (Role::Root, recipe.root.size)];
+pub fn sizes(recipe: &Recipe, target: &Target) -> Result<Vec<(Role, ByteCount)>, VerityError> {
+    let mut sizes = boot::partitions(recipe, target);
+    sizes.push((Role::Root, recipe.root.size));
     if recipe.root.verity {
         let tree = verity::tree_size(recipe.root.size)?;
         // Rounded up to the whole mebibytes that partitions are made of.

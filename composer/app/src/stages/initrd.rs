@@ -18,6 +18,7 @@ use goni_disk::tree::{
 use goni_model::arch::Arch;
 use goni_model::recipe::StateEncryption;
 use goni_model::time::Timestamp;
+use uuid::Uuid;
 
 use crate::failure::{Class, Classify};
 use crate::stages::state::StateDevice;
@@ -158,6 +159,10 @@ const OWN_UNITS: [(&str, &str); 9] = [
     ("sysroot-var.mount", include_str!("initrd/units/sysroot-var.mount")),
 ];
 
+/// Modules of a kernel that is not the root's, mounted over the root's own.
+const MODULES_UNIT: &str = "sysroot-usr-lib-modules.mount";
+const MODULES_MOUNT: &str = include_str!("initrd/units/sysroot-usr-lib-modules.mount");
+
 /// Users and groups that udev's rules and the journal name.
 const ACCOUNTS: [&str; 20] = [
     "audio",
@@ -185,7 +190,8 @@ const ACCOUNTS: [&str; 20] = [
 /// The largest file an initrd takes: a library, not a model.
 const LARGEST_FILE: u64 = 64 << 20;
 
-/// The tree that an initrd is cut from.
+/// A tree that an initrd is cut from.
+#[derive(Clone, Copy)]
 pub(crate) struct Source<'a> {
     /// The finished root.
     pub tree: &'a FileTree,
@@ -193,6 +199,24 @@ pub(crate) struct Source<'a> {
     pub content: &'a dyn ContentSource,
     /// Its architecture.
     pub arch: Arch,
+}
+
+/// All that an initrd is cut from.
+#[derive(Clone, Copy)]
+pub(crate) struct Stock<'a> {
+    /// The root: its programs, units and rules.
+    pub root: Source<'a>,
+    /// Where kernel and modules are: the root, but for a shadow boot.
+    pub kernel: Source<'a>,
+    /// The partition whose modules are mounted over those of the root, where the kernel is not its own.
+    pub modules: Option<Uuid>,
+}
+
+impl<'a> Stock<'a> {
+    /// A root with its own kernel.
+    pub(crate) const fn of(root: Source<'a>) -> Self {
+        Self { root, kernel: root, modules: None }
+    }
 }
 
 /// Why no initrd could be cut.
@@ -344,12 +368,13 @@ pub(crate) fn path(text: &str) -> TreePath {
 /// # Errors
 /// [`InitrdError`].
 pub(crate) fn cut(
-    source: &Source<'_>,
+    stock: &Stock<'_>,
     modules: &[String],
     state: &StateDevice,
     date: Timestamp,
 ) -> Result<FileTree, InitrdError> {
-    let release = kernel_release(source)?;
+    let Stock { root: source, kernel, modules: foreign } = stock;
+    let release = kernel_release(kernel)?;
     let mut initrd = Initrd::new(date);
     for directory in DIRECTORIES {
         initrd.directory(&path(directory))?;
@@ -365,8 +390,9 @@ pub(crate) fn cut(
     }
     let more = state::modules(state.encryption, source.arch).map(str::to_owned);
     let modules: Vec<String> = modules.iter().cloned().chain(more).collect();
-    for file in modules::select(source, &release, &modules)? {
-        initrd.take(source, &file)?;
+    for file in modules::select(kernel, &release, &modules)? {
+        // Of whichever tree: their bytes come along, so that one source has all the rest.
+        initrd.file(&file, kernel.read_path(&file)?)?;
     }
     let units = path("usr/lib/systemd/system");
     for unit in UNITS {
@@ -382,6 +408,14 @@ pub(crate) fn cut(
     for (name, text) in OWN_UNITS {
         let place = units.join(name.as_bytes()).map_err(InitrdError::Path)?;
         initrd.file(&place, state.fill_in(text).into_bytes())?;
+    }
+    if let Some(partition) = foreign {
+        let text = MODULES_MOUNT.replace("@MODULES@", &partition.hyphenated().to_string());
+        let place = units.join(MODULES_UNIT.as_bytes()).map_err(InitrdError::Path)?;
+        initrd.file(&place, text.into_bytes())?;
+        let wanted = format!("initrd-fs.target.requires/{MODULES_UNIT}");
+        let link = units.join(wanted.as_bytes()).map_err(InitrdError::Path)?;
+        initrd.link(&link, &format!("../{MODULES_UNIT}"))?;
     }
     initrd.program(&path(state::SCRIPT_PLACE), state::SCRIPT)?;
     for (directory, unit) in WANTED {

@@ -142,7 +142,7 @@ impl Twins {
         let root = directory.join("root");
         let wanted = |member: &Member| is_wanted(member, arch);
         let part = Part { stage: STAGE, wanted: &wanted };
-        let unpacked = unpack(packages, part, &directory.join("blobs"), &root, progress)?;
+        let unpacked = unpack(packages, part, &[], &directory.join("blobs"), &root, progress)?;
         let content =
             Directory::open(&root).map_err(|source| TwinsError::Read { root: root.clone(), source })?;
         let tree = content.walk(&|path, _| owner(&unpacked.tree, path));

@@ -63,6 +63,15 @@ impl std::fmt::Debug for Part<'_> {
     }
 }
 
+/// A file that comes into the directory beside what packages bring.
+#[derive(Debug, Clone)]
+pub struct Laid {
+    /// Its place, where no package may have anything.
+    pub path: TreePath,
+    /// Its bytes.
+    pub bytes: Vec<u8>,
+}
+
 /// What was unpacked.
 #[derive(Debug)]
 pub struct Unpacked {
@@ -143,7 +152,8 @@ impl Classify for UnpackError {
     }
 }
 
-/// Unpacks all of packages, or a part, into `root`, by way of `scratch`. Neither may exist; both must be on one file system.
+/// Unpacks all of packages, or a part, into `root`, by way of `scratch`, and lays more files. Neither may exist;
+/// both must be on one file system.
 /// To give files their owners, the caller must be root in its user namespace.
 ///
 /// # Errors
@@ -151,6 +161,7 @@ impl Classify for UnpackError {
 pub fn unpack(
     packages: &[DebFile],
     part: Part<'_>,
+    more: &[Laid],
     scratch: &Path,
     root: &Path,
     progress: &dyn Progress,
@@ -159,6 +170,9 @@ pub fn unpack(
     let intakes = intake::take_in(packages, part, &blobs, progress)?;
     let mut decided = ownership::decide(&intakes)?;
     add_database(&mut decided.tree, &database_of(&intakes, &decided.kept)?)?;
+    for laid in more {
+        add_file(&mut decided.tree, laid)?;
+    }
     let conffiles = &decided.conffiles;
     plant::plant(&decided.tree, &blobs, root, &|path| match conffiles.contains(path) {
         true => dpkg::conffile_waiting_name(path.name()),
@@ -198,6 +212,22 @@ fn add_database(tree: &mut FileTree, database: &Database) -> Result<(), Ownershi
         let kind = Kind::File(Content::inline(Arc::<[u8]>::from(&file.bytes[..])));
         tree.insert(path, Inode { metadata: metadata(file.mode), kind }, owner.clone())?;
     }
+    Ok(())
+}
+
+/// Puts a file where nothing is yet.
+fn add_file(tree: &mut FileTree, laid: &Laid) -> Result<(), OwnershipError> {
+    let owner = Owner::Stage("modules".into());
+    let mtime = Timestamp::from_seconds(0);
+    let metadata = |mode| Metadata { mode, uid: 0, gid: 0, mtime, xattrs: std::collections::BTreeMap::new() };
+    if let Some(above) = laid.path.parent() {
+        ownership::add_directory(tree, above.as_bytes(), &metadata(0o755), &owner)?;
+    }
+    if let Some(entry) = tree.entry(&laid.path) {
+        return Err(OwnershipError::Database { path: laid.path.clone(), owner: entry.owner.clone() });
+    }
+    let kind = Kind::File(Content::inline(Arc::<[u8]>::from(&laid.bytes[..])));
+    tree.insert(laid.path.clone(), Inode { metadata: metadata(0o644), kind }, owner)?;
     Ok(())
 }
 

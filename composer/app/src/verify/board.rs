@@ -10,10 +10,10 @@ mod package;
 
 use std::collections::BTreeSet;
 
+use goni_model::gpu::Driven;
 use goni_model::target::expect::{Board, Expected};
 use serde::Serialize;
 
-use super::esp::IMAGES;
 use super::evidence::{Evidence, NodeKind, Root};
 use super::objection::{Objection, Verdict, none};
 use crate::stages::board::BOARD;
@@ -57,16 +57,15 @@ pub(super) fn examine(evidence: &Evidence<'_>) -> Result<(Board, Vec<String>, Ve
     let Some(board) = board(root)? else {
         return Err(Objection::unseen("the image does not say which board it is for"));
     };
-    let esp = evidence.esp.aid()?;
-    let Some((image, program)) = esp.programs(IMAGES).next() else {
+    let Some(booted) = evidence.booted() else {
         return Err(Objection::unseen("there is no kernel image"));
     };
-    let release = program.texts.get(".uname").map(String::as_str).unwrap_or_default();
+    let release = booted.release.as_str();
     if root.node(&format!("usr/lib/modules/{release}")).is_none() {
         return Err(Objection::unseen("the kernel has no modules, as another check tells"));
     }
     let kernel = Kernel::read(root, release)?;
-    let initrd = initrd::names(evidence, image)?;
+    let initrd = initrd::names(evidence, &booted)?;
     let mut missing = Vec::new();
     for module in &board.initrd {
         match kernel.module(module) {
@@ -76,7 +75,12 @@ pub(super) fn examine(evidence: &Evidence<'_>) -> Result<(Board, Vec<String>, Ve
     }
     let mut fits = Vec::new();
     for expected in &board.expect {
-        fits.extend(fit(root, &kernel, &initrd, expected)?);
+        fits.extend(fit(root, &kernel, &initrd, expected, &board.deny)?);
+    }
+    let line = booted.ways.first().map(|way| way.command_line.as_str()).unwrap_or_default();
+    missing.extend(not_denied(line, &board.deny));
+    if let Some(gpu) = &board.gpu {
+        missing.extend(driven(root, &kernel, gpu)?);
     }
     Ok((board, missing, fits))
 }
@@ -94,6 +98,7 @@ fn fit(
     kernel: &Kernel,
     initrd: &BTreeSet<String>,
     expected: &Expected,
+    deny: &[String],
 ) -> Result<Vec<Fit>, Objection> {
     let name = &expected.name;
     let line = |driver: Option<&Module>, firmware, problems| Fit {
@@ -107,7 +112,8 @@ fn fit(
     let mut fits = Vec::new();
     let mut seen = BTreeSet::new();
     for modalias in &expected.modaliases {
-        let modules = kernel.drivers(modalias);
+        let mut modules = kernel.drivers(modalias);
+        modules.retain(|module| !deny.contains(&module.name));
         if modules.is_empty() {
             fits.push(line(None, 0, vec![format!("{name}: no module of the kernel knows `{modalias}`")]));
         }
@@ -124,6 +130,44 @@ fn fit(
         }
     }
     Ok(fits)
+}
+
+/// Modules that are to be denied, and that the kernel's command line lets in.
+fn not_denied(line: &str, deny: &[String]) -> Vec<String> {
+    let denied: BTreeSet<&str> = line
+        .split_ascii_whitespace()
+        .filter_map(|word| word.strip_prefix("module_blacklist="))
+        .flat_map(|names| names.split(','))
+        .collect();
+    let open = deny.iter().filter(|module| !denied.contains(module.as_str()));
+    open.map(|module| format!("the command line does not deny `{module}`")).collect()
+}
+
+/// What a graphics driver lacks: modules of this kernel, with what they build on, and its user space.
+fn driven(root: &Root<'_>, kernel: &Kernel, gpu: &Driven) -> Result<Vec<String>, Objection> {
+    let mut problems = Vec::new();
+    for name in &gpu.modules {
+        let Some(module) = kernel.module(name) else {
+            problems.push(format!("graphics driver `{}`: the kernel has no module `{name}`", gpu.driver));
+            continue;
+        };
+        let expected = Expected {
+            name: format!("graphics driver `{}`", gpu.driver),
+            modaliases: Vec::new(),
+            // Which of its files a device needs is for `[[expect]]` to say.
+            firmware: Some(Vec::new()),
+            root: false,
+        };
+        problems.extend(lacks(root, kernel, &module, &expected)?.1);
+    }
+    for pattern in &gpu.files {
+        let folder = pattern.split('*').next().and_then(|start| start.rsplit_once('/')).map_or("", |it| it.0);
+        let wanted = format!("/{pattern}");
+        if !root.below(folder).any(|(path, _)| glob(&wanted, &path.to_string())) {
+            problems.push(format!("graphics driver `{}`: no file is `{wanted}`", gpu.driver));
+        }
+    }
+    Ok(problems)
 }
 
 /// How many files of firmware a module needs; what of it is not in the root, or is not for this kernel.
@@ -143,7 +187,7 @@ fn lacks(
             continue;
         };
         let modinfo = kernel::modinfo(&place, bytes)?;
-        let built_for = modinfo.version_magic.split_whitespace().next().unwrap_or_default();
+        let built_for = modinfo.release();
         if built_for != kernel.release() {
             problems.push(format!("{name}: `/{place}` is for kernel `{built_for}`"));
         }

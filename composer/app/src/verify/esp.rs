@@ -1,8 +1,11 @@
-//! The EFI system partition: the loader on the removable path, one kernel image, one settings file,
-//! and nothing else. systemd-boot and systemd-stub take entries, credentials, add-ons and seeds from
-//! further files, each of which could change what boots.
+//! The EFI system partition: the loader on the removable path, what it boots, and nothing else.
+//!
+//! systemd-boot and systemd-stub take entries, credentials, add-ons and seeds from further files, each of
+//! which could change what boots. A loader that reads `extlinux.conf` boots from another partition.
 
-use super::evidence::{Evidence, SystemFile};
+use goni_model::target::BootMethod;
+
+use super::evidence::{Evidence, SystemFile, SystemPartition};
 use super::objection::{Objection, Verdict, equal, none};
 
 /// The settings of systemd-boot.
@@ -28,6 +31,18 @@ pub(super) fn inspect(evidence: &Evidence<'_>) -> Verdict {
         }
         _ => return Err(Objection::differs(format!("a loader `{loader}`"), "there is none")),
     }
+    match evidence.boot {
+        BootMethod::SystemdBoot => inspect_systemd_boot(esp, &loader),
+        // All else is on the partition that the loader reads.
+        BootMethod::Extlinux => {
+            let others = esp.files.keys().filter(|path| **path != loader);
+            none("no other file on the EFI system partition", others.map(|path| format!("`{path}`")))
+        }
+    }
+}
+
+/// One kernel image, one settings file, and nothing else.
+fn inspect_systemd_boot(esp: &SystemPartition, loader: &str) -> Verdict {
     let images: Vec<&str> = esp.files.keys().map(String::as_str).filter(|path| is_image(path)).collect();
     if images.len() != 1 {
         let expected = format!("one kernel image `{IMAGES}goni_VERSION.efi`");
@@ -44,7 +59,7 @@ pub(super) fn inspect(evidence: &Evidence<'_>) -> Verdict {
         .map(str::trim)
         .collect();
     equal(&format!("`editor` in `{SETTINGS}` is"), "no", &editor.join(", "))?;
-    let others = esp.files.keys().filter(|path| **path != loader && *path != SETTINGS && !is_image(path));
+    let others = esp.files.keys().filter(|path| *path != loader && *path != SETTINGS && !is_image(path));
     none("no other file on the EFI system partition", others.map(|path| format!("`{path}`")))
 }
 

@@ -1,6 +1,8 @@
 //! What checks look at: every part of the image, opened once.
 
 mod accounts;
+mod app;
+mod booted;
 mod root;
 mod state;
 mod system_partition;
@@ -12,13 +14,17 @@ use goni_disk::verity::{self, RootHash};
 use goni_model::arch::Arch;
 use goni_model::layout::Role;
 use goni_model::size::ByteCount;
+use goni_model::target::BootMethod;
 
 pub(super) use accounts::{Account, Accounts};
+pub(super) use app::App;
+pub(super) use booted::{Booted, BootedAs};
 pub(super) use root::{Node, NodeKind, Root};
 pub(super) use state::{State, StateKind};
 pub(super) use system_partition::{BootProfile, SystemFile, SystemPartition};
 
 use super::VerifyError;
+use super::board;
 use super::objection::Objection;
 use crate::host::disk_file::{DiskFile, Window};
 
@@ -94,8 +100,12 @@ pub(super) struct Evidence<'a> {
     pub(super) table: Reading<Table>,
     /// What the image is for, by the type of its root partition.
     pub(super) arch: Option<Arch>,
+    /// How it boots, as the image says of its board.
+    pub(super) boot: BootMethod,
     /// The EFI system partition.
     pub(super) esp: Reading<SystemPartition>,
+    /// The partition that a loader reads `extlinux.conf` from.
+    pub(super) app: Reading<App<'a>>,
     /// The root.
     pub(super) root: Reading<Root<'a>>,
     /// The hash at the top of the root's hash tree.
@@ -130,6 +140,8 @@ impl<'a> Evidence<'a> {
             size,
             builder,
             arch: None,
+            boot: BootMethod::SystemdBoot,
+            app: Reading::Absent("there is no app partition".to_owned()),
             esp: Reading::Absent("there is no EFI system partition".to_owned()),
             root: Reading::Absent("there is no root partition".to_owned()),
             root_hash: Reading::Absent("the root has no hash tree".to_owned()),
@@ -146,9 +158,15 @@ impl<'a> Evidence<'a> {
         if let Some(window) = self.window(Role::Esp) {
             self.esp = Reading::of(SystemPartition::read(window));
         }
+        if let Some((offset, size)) = self.extent(Role::App) {
+            self.app = Reading::of(App::read(self.disk, offset, size));
+        }
         if let Some((offset, size)) = self.extent(Role::Root) {
             self.root = Reading::of(Root::open(self.disk, offset, size));
         }
+        // What is wrong with what it says of its board, the check of the board tells.
+        let board = self.root.found().and_then(|root| board::board(root).ok()?);
+        self.boot = board.map_or(BootMethod::SystemdBoot, |board| board.boot);
         if let (Some(data), Some(tree)) = (self.window(Role::Root), self.window(Role::RootVerity)) {
             self.root_hash = Reading::of(verity::claimed_root(data, tree));
         }
@@ -157,6 +175,14 @@ impl<'a> Evidence<'a> {
         } else if let Some((offset, size)) = self.extent(Role::State) {
             self.state = Reading::of(State::read(self.disk, offset, size));
         }
+    }
+
+    /// Passes for images that boot so; a check of another boot method has nothing to look at.
+    pub(super) fn boots_by(&self, method: BootMethod) -> Result<(), Objection> {
+        if self.boot == method {
+            return Ok(());
+        }
+        Err(Objection::unseen(format!("the image boots by {}", self.boot.name())))
     }
 
     /// Whether the state is encrypted, by what is mounted.
@@ -198,7 +224,8 @@ impl<'a> Evidence<'a> {
 }
 
 /// Every role, in the order of the disk.
-pub(super) const ROLES: [Role; 5] = [Role::Esp, Role::Root, Role::RootVerity, Role::Swap, Role::State];
+pub(super) const ROLES: [Role; 6] =
+    [Role::Esp, Role::App, Role::Root, Role::RootVerity, Role::Swap, Role::State];
 
 /// The format of an image that is not raw, by its first bytes.
 fn foreign_format(head: &[u8]) -> Option<&'static str> {

@@ -11,8 +11,7 @@ use serde::{Serialize, Serializer};
 use uuid::Uuid;
 
 use super::board;
-use super::esp::IMAGES;
-use super::evidence::{Evidence, NodeKind};
+use super::evidence::{BootedAs, Evidence, NodeKind};
 use super::mounts;
 use super::objection::{Verdict, equal};
 use super::packages;
@@ -33,7 +32,7 @@ pub struct Facts {
     /// The hash that the root's hash tree leads up to.
     #[serde(serialize_with = "maybe_text")]
     pub root_hash: Option<RootHash>,
-    /// The kernel image, as a path on the EFI system partition.
+    /// The kernel image, as a path on the partition that is booted from.
     pub kernel_image: Option<String>,
     /// The kernel's command line.
     pub command_line: Option<String>,
@@ -100,7 +99,7 @@ pub struct Expectations {
     pub partitions: Vec<(Role, Uuid, ByteCount, ByteCount)>,
     /// The root hash, if the root has a hash tree.
     pub root_hash: Option<RootHash>,
-    /// The kernel image, as a path on the EFI system partition.
+    /// The kernel image, as a path on the partition that is booted from.
     pub kernel_image: String,
     /// The kernel's command line.
     pub command_line: String,
@@ -127,12 +126,11 @@ impl Facts {
                 size: partition.size(sector_size)?,
             })
         };
-        let kernel = evidence.esp.found().and_then(|esp| esp.programs(IMAGES).next());
-        let text = |name: &str| kernel.and_then(|(_, program)| program.texts.get(name).cloned());
-        let fact = |profile: &super::evidence::BootProfile| ProfileFact {
-            id: profile.label.id.clone(),
-            title: profile.label.title.clone(),
-            command_line: profile.command_line.clone(),
+        let booted = evidence.booted();
+        let fact = |way: &BootedAs| ProfileFact {
+            id: way.id.clone(),
+            title: way.title.clone(),
+            command_line: way.command_line.clone(),
         };
         let root = evidence.root.found();
         let count = |kind: NodeKind| {
@@ -144,11 +142,10 @@ impl Facts {
             sector_size,
             partitions: evidence.partitions().iter().filter_map(partition).collect(),
             root_hash: evidence.root_hash.found().copied(),
-            kernel_image: kernel.map(|(path, _)| path.to_owned()),
-            command_line: text(".cmdline"),
-            profiles: kernel
-                .map_or_else(Vec::new, |(_, program)| program.profiles.iter().map(fact).collect()),
-            kernel_release: text(".uname"),
+            kernel_image: booted.as_ref().map(|booted| booted.kernel.clone()),
+            command_line: booted.as_ref().and_then(|booted| Some(booted.ways.first()?.command_line.clone())),
+            profiles: booted.as_ref().map_or_else(Vec::new, |booted| booted.ways.iter().map(fact).collect()),
+            kernel_release: booted.map(|booted| booted.release),
             root_size: root.map(super::evidence::Root::size),
             files: count(NodeKind::File),
             directories: count(NodeKind::Directory),

@@ -4,12 +4,14 @@
 //! from being read.
 
 use goni_model::layout::Role;
+use goni_model::target::BootMethod;
 
 use super::evidence::{Evidence, ROLES};
-use super::objection::{Objection, Verdict, equal};
+use super::objection::{Objection, Verdict, equal, none};
 
-/// Roles that no image can do without.
+/// Roles that an image cannot do without, and those that only some boot methods have.
 const NEEDED: [Role; 3] = [Role::Esp, Role::Root, Role::State];
+const OF_METHODS: [(Role, BootMethod); 1] = [(Role::App, BootMethod::Extlinux)];
 
 pub(super) fn inspect(evidence: &Evidence<'_>) -> Verdict {
     let table = evidence.table.object()?;
@@ -27,9 +29,13 @@ pub(super) fn inspect(evidence: &Evidence<'_>) -> Verdict {
         equal(&format!("`{name}` has attributes"), expected, format!("{:#x}", partition.attributes.bits()))?;
         roles.push(role);
     }
-    if let Some(missing) = NEEDED.into_iter().find(|role| !roles.contains(role)) {
+    let own = OF_METHODS.into_iter().filter(|(_, method)| *method == evidence.boot).map(|(role, _)| role);
+    if let Some(missing) = NEEDED.into_iter().chain(own).find(|role| !roles.contains(role)) {
         return Err(Objection::differs(format!("a partition for {missing}"), "there is none"));
     }
+    let others = OF_METHODS.iter().filter(|(role, method)| *method != evidence.boot && roles.contains(role));
+    let boot = evidence.boot.name();
+    none(&format!("the partitions of boot method `{boot}`"), others.map(|(role, _)| role.to_string()))?;
     let in_order: Vec<Role> = ROLES.into_iter().filter(|role| roles.contains(role)).collect();
     equal("partitions, each once and in this order:", list(&in_order), list(&roles))?;
     let places: Vec<u64> = table.partitions.iter().map(|partition| partition.first.get()).collect();

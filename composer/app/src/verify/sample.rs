@@ -2,6 +2,8 @@
 //!
 //! Written by the program's own writers and stages; read by others.
 
+mod extlinux;
+
 use std::collections::BTreeMap;
 use std::io::{BufWriter, Read as _, Seek as _, SeekFrom, Write as _};
 use std::path::Path;
@@ -12,17 +14,21 @@ use goni_disk::uki::{self, Label, NewProfile, NewSection};
 use goni_disk::verity::{self, RootHash};
 use goni_disk::{cpio, erofs, ext4, fat};
 use goni_model::arch::Arch;
+use goni_model::digest::Sha256Digest;
+use goni_model::gpu::Driven;
 use goni_model::layout::{Layout, Role, derived_uuid};
 use goni_model::name::ImagePath;
 use goni_model::number::{to_u64, to_usize};
 use goni_model::recipe;
 use goni_model::size::{ByteCount, SectorSize};
+use goni_model::target::BootMethod;
 use goni_model::target::expect::{Board, Expected};
 use goni_model::time::Timestamp;
 use uuid::Uuid;
 
 use crate::host::disk_file::DiskFile;
 use crate::stages::board::BOARD;
+use crate::stages::modules::{Origin, RECORD, Record, Recorded};
 use crate::stages::state;
 
 const DATE: Timestamp = Timestamp::from_seconds(1_780_000_000);
@@ -46,6 +52,8 @@ pub(super) enum Breakage {
     CommandLine(fn(&str) -> String),
     /// To the EFI system partition.
     SystemPartition(fn(&mut FileTree)),
+    /// To the partition with `extlinux.conf`.
+    App(fn(&mut FileTree)),
     /// To the partition table.
     Table(fn(&mut Table)),
     /// To the size of the EFI system partition's sectors.
@@ -66,12 +74,17 @@ pub(super) struct Sample {
 }
 
 /// Builds the sample for disks of a sector size, broken so.
-pub(super) fn build(directory: &Path, sector_size: SectorSize, breakage: Breakage) -> Sample {
-    let layout = layout(sector_size);
+pub(super) fn build(
+    directory: &Path,
+    boot: BootMethod,
+    sector_size: SectorSize,
+    breakage: Breakage,
+) -> Sample {
+    let layout = layout(boot, sector_size);
     let file = directory.join("sample.raw");
     let disk = DiskFile::create(&file, layout.disk_size).unwrap();
 
-    let mut root = root();
+    let mut root = root(boot);
     let wanted = recipe::State {
         size: layout.disk_size,
         encryption: recipe::StateEncryption::None,
@@ -93,7 +106,10 @@ pub(super) fn build(directory: &Path, sector_size: SectorSize, breakage: Breakag
     if let Breakage::CommandLine(change) = breakage {
         command_line = change(&command_line);
     }
-    let mut esp = system_partition(&command_line);
+    let mut esp = match boot {
+        BootMethod::SystemdBoot => system_partition(&command_line),
+        BootMethod::Extlinux => extlinux::system_partition(),
+    };
     if let Breakage::SystemPartition(change) = breakage {
         change(&mut esp);
     }
@@ -109,6 +125,14 @@ pub(super) fn build(directory: &Path, sector_size: SectorSize, breakage: Breakag
         build_time: DATE,
     };
     fat::write(&esp, &NoContent, &options, &mut disk.window(slot.offset, slot.size)).unwrap();
+    if let Some(slot) = layout.slot(Role::App) {
+        let mut app = extlinux::app(&command_line);
+        if let Breakage::App(change) = breakage {
+            change(&mut app);
+        }
+        let options = ext4::Options::new(slot.size, partition_uuid(Role::App), DATE);
+        ext4::write(&app, &NoContent, &options, &mut disk.window(slot.offset, slot.size)).unwrap();
+    }
     let slot = layout.slot(Role::State).unwrap();
     let options = ext4::Options::new(slot.size, partition_uuid(Role::State), DATE);
     ext4::write(&state, &NoContent, &options, &mut disk.window(slot.offset, slot.size)).unwrap();
@@ -136,14 +160,16 @@ pub(super) fn persist() -> ImagePath {
     "/var/lib/kept".parse().unwrap()
 }
 
-fn layout(sector_size: SectorSize) -> Layout {
-    let sizes = [
-        (Role::Esp, ByteCount::from_mib(512)),
+fn layout(boot: BootMethod, sector_size: SectorSize) -> Layout {
+    let app = (boot == BootMethod::Extlinux).then_some((Role::App, ByteCount::from_mib(32)));
+    let esp = (Role::Esp, ByteCount::from_mib(512));
+    let others = [
         (Role::Root, ByteCount::from_mib(16)),
         (Role::RootVerity, ByteCount::from_mib(1)),
         (Role::Swap, ByteCount::from_mib(64)),
         (Role::State, ByteCount::from_mib(64)),
     ];
+    let sizes: Vec<_> = std::iter::once(esp).chain(app).chain(others).collect();
     Layout::place(sector_size, &sizes).unwrap()
 }
 
@@ -259,6 +285,13 @@ pub(super) fn module_file(name: &str) -> String {
 /// The least that `modinfo` reads: an ELF file with a section `.modinfo`, packed. Offsets are ELF's: the
 /// header's 64 bytes, the texts, the names of sections, then three headers of 64 bytes.
 pub(super) fn module(release: &str, firmware: &[&str]) -> Vec<u8> {
+    let mut packed = Vec::new();
+    liblzma::read::XzEncoder::new(&plain_module(release, firmware)[..], 1).read_to_end(&mut packed).unwrap();
+    packed
+}
+
+/// The same, not packed.
+pub(super) fn plain_module(release: &str, firmware: &[&str]) -> Vec<u8> {
     let firmware: String = firmware.iter().map(|file| format!("firmware={file}\0")).collect();
     let texts = format!("license=GPL\0{firmware}vermagic={release} SMP mod_unload \0");
     let names = b"\0.modinfo\0.shstrtab\0";
@@ -279,13 +312,27 @@ pub(super) fn module(release: &str, firmware: &[&str]) -> Vec<u8> {
     elf.extend(section(0, 0, 0, 0));
     elf.extend(section(1, 1, start, length));
     elf.extend(section(10, 3, start + length, to_u64(names.len())));
-    let mut packed = Vec::new();
-    liblzma::read::XzEncoder::new(&elf[..], 1).read_to_end(&mut packed).unwrap();
-    packed
+    elf
+}
+
+/// The place of the module that was added to the kernel's.
+pub(super) const ADDED: &str = "usr/lib/modules/6.12.0-test/updates/dkms/own.ko";
+
+/// What the sample says of the module that was added.
+fn record() -> String {
+    let bytes = plain_module(RELEASE, &[]);
+    let from = Origin::Dkms {
+        package: "own-dkms".to_owned(),
+        version: "1.0".to_owned(),
+        sha256: Sha256Digest::of(b"own-dkms"),
+    };
+    let sha256 = Sha256Digest::of(&bytes);
+    let module = Recorded { name: "own".to_owned(), from, sha256, signed: false };
+    serde_json::to_string(&Record { kernel: RELEASE.to_owned(), modules: vec![module] }).unwrap()
 }
 
 /// What the sample's board has.
-fn board() -> String {
+fn board(boot: BootMethod) -> String {
     let expected = |name: &str, alias: &str, firmware: Option<&str>, root| Expected {
         name: name.to_owned(),
         modaliases: vec![alias.to_owned()],
@@ -297,8 +344,19 @@ fn board() -> String {
         expected("graphics", "pci:v00001002d00001586bc03sc80i00", Some("amdgpu/a*"), false),
         expected("keyboard", "usb:v046Dp0001", None, false),
     ];
-    serde_json::to_string(&Board { target: "sample".to_owned(), initrd: vec!["disk".to_owned()], expect })
-        .unwrap()
+    serde_json::to_string(&Board {
+        target: "sample".to_owned(),
+        boot,
+        initrd: vec!["disk".to_owned()],
+        expect,
+        deny: Vec::new(),
+        gpu: Some(Driven {
+            driver: "own".to_owned(),
+            modules: vec!["gpu".to_owned()],
+            files: vec!["usr/share/vulkan/icd.d/own_icd*.json".to_owned()],
+        }),
+    })
+    .unwrap()
 }
 
 /// The least that is an EFI program of amd64. Offsets are the PE format's: headers at 64, the optional
@@ -328,7 +386,7 @@ pub(super) fn stub() -> Vec<u8> {
 }
 
 /// A root with its state still in it.
-fn root() -> FileTree {
+fn root(boot: BootMethod) -> FileTree {
     let mut tree = FileTree::new(metadata(0o755, 0, 0), owner());
     for place in ["dev", "proc", "run", "sys", "var/tmp", "usr/local/bin", "root"] {
         directory(&mut tree, place, 0o755, 0, 0);
@@ -361,15 +419,22 @@ fn root() -> FileTree {
     add(&mut tree, &module_file("bus"), 0o644, &module(RELEASE, &[]));
     add(&mut tree, &module_file("gpu"), 0o644, &module(RELEASE, &["amdgpu/a.bin", "amdgpu/other.bin"]));
     add(&mut tree, "usr/lib/firmware/amdgpu/a.bin.xz", 0o644, b"firmware");
-    add(&mut tree, BOARD, 0o644, board().as_bytes());
+    add(&mut tree, BOARD, 0o644, board(boot).as_bytes());
+    add(&mut tree, "usr/share/vulkan/icd.d/own_icd.json", 0o644, b"{}");
+    add(&mut tree, ADDED, 0o644, &plain_module(RELEASE, &[]));
+    add(&mut tree, RECORD, 0o644, record().as_bytes());
     add(&mut tree, &format!("boot/vmlinuz-{RELEASE}"), 0o644, &noise());
+    add(&mut tree, extlinux::TREE_OF_ROOT, 0o644, extlinux::TREE);
     add(&mut tree, "var/lib/dpkg/status", 0o644, STATUS.as_bytes());
     tree
 }
 
 /// What depmod and the kernel's own build list.
 const MODULES: [(&str, &str); 4] = [
-    ("modules.dep", "kernel/disk.ko.xz: kernel/bus.ko.xz\nkernel/bus.ko.xz:\nkernel/gpu.ko.xz:\n"),
+    (
+        "modules.dep",
+        "kernel/disk.ko.xz: kernel/bus.ko.xz\nkernel/bus.ko.xz:\nkernel/gpu.ko.xz:\nupdates/dkms/own.ko:\n",
+    ),
     ("modules.alias", "# Aliases\nalias pci:v*d*bc01sc08i02* disk\nalias pci:v00001002d*bc03* gpu\n"),
     ("modules.builtin", "kernel/hid.ko\n"),
     ("modules.builtin.modinfo", "hid.alias=usb:v*p*\0hid.license=GPL\0"),

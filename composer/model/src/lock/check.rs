@@ -156,7 +156,8 @@ pub(super) fn check(lock: &Lock) -> Result<(), LockError> {
         return Err(LockError::SourceDate { source_date: lock.source_date, newest });
     }
     ordered("packages", &lock.packages, |package| package.name.clone())?;
-    lock.packages.iter().try_for_each(|one| package(lock, one))?;
+    ordered("build", &lock.build, |package| package.name.clone())?;
+    lock.packages.iter().chain(&lock.build).try_for_each(|one| package(lock, one))?;
     ordered("twins", &lock.twins, |package| package.name.clone())?;
     lock.twins.iter().try_for_each(|one| twin(lock, one))
 }
@@ -167,6 +168,7 @@ fn request(lock: &Lock) -> Result<(), LockError> {
         ("request.packages", &request.packages),
         ("request.exclude", &request.exclude),
         ("request.provided", &request.provided),
+        ("request.dkms", &request.dkms),
         ("request.local", &request.local),
     ] {
         ordered(place, list, String::clone)?;

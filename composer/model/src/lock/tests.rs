@@ -42,9 +42,8 @@ fn request() -> LockRequest {
         packages: vec!["systemd".to_owned(), "linux-image-amd64 (>= 6.12)".to_owned()],
         exclude: vec![],
         provided: vec!["linux-initramfs-tool".to_owned()],
-        recommends: false,
-        local: vec![],
         archives: vec![archive("debian", &["trixie", "trixie-updates"])],
+        ..LockRequest::default()
     }
 }
 
@@ -59,6 +58,7 @@ fn lock() -> Lock {
             suite("debian", "trixie", 1_789_000_000),
         ],
         packages: vec![package("systemd"), package("bash")],
+        build: vec![],
         twins: vec![],
     }
     .canonical()
@@ -119,7 +119,7 @@ fn every_fault_is_named() {
         (
             "recipe =",
             "mirror = \"x\"\nrecipe =",
-            "reading the lock\nunknown field `mirror`, expected one of `schema`, `recipe`, `arch`, `source_date`, `request`, `suites`, `packages`, `twins`",
+            "reading the lock\nunknown field `mirror`, expected one of `schema`, `recipe`, `arch`, `source_date`, `request`, `suites`, `packages`, `build`, `twins`",
         ),
         (
             "name = \"bash\"",
@@ -252,6 +252,25 @@ fn a_stale_lock_names_the_keys_that_changed() {
 fn the_minimum_date_is_that_of_the_locked_suite() {
     assert_eq!(lock().minimum_date("debian", "trixie"), Some(1_789_000_000));
     assert_eq!(lock().minimum_date("debian", "sid"), None);
+}
+
+#[test]
+fn what_modules_are_built_with_is_a_set_of_its_own() {
+    let mut lock = lock();
+    lock.request.dkms = vec!["v4l2loopback-dkms".to_owned()];
+    lock.request.build = true;
+    lock.build = vec![package("gcc-14"), package("bash")];
+    let lock = lock.canonical().unwrap();
+    let text = lock.to_string();
+    assert!(
+        text.contains("request.dkms = [\n    \"v4l2loopback-dkms\",\n]\nrequest.build = true\n"),
+        "{text}"
+    );
+    assert!(text.contains("\nbuild = [\n    { name = \"bash\""), "{text}");
+    assert_eq!(text.parse::<Lock>().unwrap(), lock);
+    assert_eq!(lock.stale_keys(&request())[0], "`dkms` was [\"v4l2loopback-dkms\"], is []");
+    let twice = text.replace("name = \"gcc-14\"", "name = \"bash\"");
+    assert_eq!(refusal(&twice), "checking the lock\nbuild: `bash` after `bash` is out of order or twice");
 }
 
 #[test]

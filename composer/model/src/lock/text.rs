@@ -46,6 +46,8 @@ struct LockDoc {
     suites: Vec<LockedSuite>,
     packages: Vec<LockedPackage>,
     #[serde(default)]
+    build: Vec<LockedPackage>,
+    #[serde(default)]
     twins: Vec<LockedPackage>,
 }
 
@@ -57,9 +59,9 @@ impl FromStr for Lock {
         if schema != SCHEMA {
             return Err(ParseLockError::Schema { found: schema });
         }
-        let LockDoc { _schema, recipe, arch, source_date, request, suites, packages, twins } =
+        let LockDoc { _schema, recipe, arch, source_date, request, suites, packages, build, twins } =
             toml::from_str(text)?;
-        let lock = Self { recipe, arch, source_date, request, suites, packages, twins };
+        let lock = Self { recipe, arch, source_date, request, suites, packages, build, twins };
         check(&lock)?;
         Ok(lock)
     }
@@ -112,6 +114,12 @@ impl fmt::Display for Lock {
         lines(f, "request.exclude", &request.exclude, |name| format!("\"{name}\""))?;
         lines(f, "request.provided", &request.provided, |name| format!("\"{name}\""))?;
         writeln!(f, "request.recommends = {}", request.recommends)?;
+        if !request.dkms.is_empty() {
+            lines(f, "request.dkms", &request.dkms, |name| format!("\"{name}\""))?;
+        }
+        if request.build {
+            f.write_str("request.build = true\n")?;
+        }
         if !request.local.is_empty() {
             lines(f, "request.local", &request.local, |file| format!("\"{file}\""))?;
         }
@@ -144,10 +152,12 @@ impl fmt::Display for Lock {
         })?;
         f.write_char('\n')?;
         lines(f, "packages", &self.packages, package)?;
-        if self.twins.is_empty() {
-            return Ok(());
+        for (key, list) in [("build", &self.build), ("twins", &self.twins)] {
+            if !list.is_empty() {
+                f.write_char('\n')?;
+                lines(f, key, list, package)?;
+            }
         }
-        f.write_char('\n')?;
-        lines(f, "twins", &self.twins, package)
+        Ok(())
     }
 }

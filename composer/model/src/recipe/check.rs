@@ -14,13 +14,15 @@ use toml::Spanned;
 use crate::document::checker::{Checker, Text};
 use crate::document::fault::Fault;
 use crate::document::source::Span;
+use crate::gpu;
 use crate::modules;
+use crate::modules::extra::{self, ExtraDoc};
 use crate::name::{Name, SuiteName};
 use crate::recipe::doc::{
     DebianDoc, KernelDoc, OutputDoc, PayloadDoc, RecipeDoc, RootDoc, SourceDoc, StateDoc, SwapDoc,
 };
 use crate::recipe::{
-    Compression, Debian, Esp, Iommu, Kernel, Known, Output, OutputFormat, Payload, PayloadSource,
+    Compression, Debian, Esp, Hardening, Iommu, Kernel, Known, Output, OutputFormat, Payload, PayloadSource,
     Qcow2Compression, Recipe, Root, RootFilesystem, State, StateEncryption, Suite, Swap, WithoutTpm,
 };
 use crate::size::{Alignment, ByteCount, SectorSize};
@@ -59,11 +61,13 @@ pub(super) fn check(doc: &RecipeDoc, known: &Known, checker: &mut Checker) -> Op
     let swap = swap(doc.swap.as_ref(), checker);
     let state = state(doc.state.as_ref().unwrap_or(&StateDoc::default()), checker);
     let kernel = kernel(doc.kernel.as_ref(), checker);
+    let gpu = gpu::check(doc.gpu.as_ref(), &known.drivers, checker);
     let network = promises::network(doc.network.as_ref(), checker);
     let service = promises::service(doc.service.as_ref(), checker);
     let hardening = promises::hardening(doc.hardening.as_ref(), checker);
     let overridden = doc.rules.as_ref().and_then(|rules| rules.overrides.as_ref());
     let overridden_rules = overridden_rules(overridden.unwrap_or(&BTreeMap::new()), known, checker);
+    contradictions(doc, &debian, &hardening, checker);
     let output = output(doc.output.as_ref().unwrap_or(&OutputDoc::default()), checker);
     Some(Recipe {
         name: name?,
@@ -78,6 +82,7 @@ pub(super) fn check(doc: &RecipeDoc, known: &Known, checker: &mut Checker) -> Op
         swap,
         state,
         kernel,
+        gpu,
         network,
         service,
         hardening,
@@ -249,7 +254,41 @@ fn kernel(doc: Option<&KernelDoc>, checker: &mut Checker) -> Kernel {
         [Iommu::Lazy, Iommu::Strict, Iommu::Passthrough].map(|iommu| (iommu.name(), iommu)),
     );
     let modules = modules::check(doc.and_then(|doc| doc.modules.as_ref()), checker);
-    Kernel { command_line: command_line(words, checker), iommu, modules }
+    let extra_modules = ExtraDoc {
+        dkms: doc.and_then(|doc| doc.dkms.as_ref()),
+        patches: doc.and_then(|doc| doc.dkms_patches.as_ref()),
+        files: doc.and_then(|doc| doc.extra_modules.as_ref()),
+        sources: doc.and_then(|doc| doc.module_sources.as_ref()),
+    };
+    let extra_modules = extra::check(extra_modules, checker);
+    let module_key = doc.and_then(|doc| doc.module_key.as_ref()).and_then(|text| checker.parse(text));
+    Kernel { command_line: command_line(words, checker), iommu, modules, extra_modules, module_key }
+}
+
+/// What two tables say that cannot both be: a package that is in the image and must not be, modules that
+/// would never be loaded.
+fn contradictions(doc: &RecipeDoc, debian: &Debian, hardening: &Hardening, checker: &mut Checker) {
+    let Some(kernel) = &doc.kernel else { return };
+    let listed = kernel.dkms.as_deref().unwrap_or_default();
+    for text in listed {
+        if debian.packages.iter().any(|package| package.as_str() == text.get_ref()) {
+            let message =
+                format!("package `{}` is both in `debian.packages` and in `kernel.dkms`", text.get_ref());
+            let fault = Fault::new(Span::from(text.span()), message);
+            checker.fault(fault.hint("the image has the modules; their source and a compiler stay outside"));
+        }
+    }
+    let built = listed.iter().chain(kernel.module_sources.iter().flatten());
+    if let Some(text) = built.into_iter().next().filter(|_| hardening.only_signed_modules())
+        && kernel.module_key.is_none()
+    {
+        let message =
+            format!("only signed modules are loaded, and nothing signs those of `{}`", text.get_ref());
+        let fault = Fault::new(Span::from(text.span()), message);
+        checker.fault(
+            fault.hint("give `kernel.module-key`, or leave out `hardening.signed-modules` and `lockdown`"),
+        );
+    }
 }
 
 fn output(doc: &OutputDoc, checker: &mut Checker) -> Output {

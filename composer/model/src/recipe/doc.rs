@@ -8,6 +8,7 @@ use serde::Deserialize;
 use toml::Spanned;
 
 use crate::document::checker::Text;
+use crate::gpu::doc::GpuDoc;
 use crate::modules::ModulesDoc;
 
 /// A recipe for goni-compose.
@@ -50,6 +51,8 @@ pub struct RecipeDoc {
     pub state: Option<StateDoc>,
     /// The kernel.
     pub kernel: Option<KernelDoc>,
+    /// The graphics processor.
+    pub gpu: Option<GpuDoc>,
     /// What the network reaches.
     pub network: Option<NetworkDoc>,
     /// What the goni service may use.
@@ -265,6 +268,21 @@ pub struct KernelDoc {
     pub iommu: Option<Text>,
     /// Modules that are loaded, denied, and their options; over what the target says.
     pub modules: Option<ModulesDoc>,
+    /// Packages with sources of modules that DKMS builds for the kernel; never in the image themselves.
+    #[schemars(with = "Option<Vec<String>>")]
+    pub dkms: Option<Vec<Text>>,
+    /// Patches of these sources by package, each a file of the project, applied with `patch -p1`.
+    #[schemars(with = "Option<BTreeMap<String, Vec<String>>>")]
+    pub dkms_patches: Option<BTreeMap<Text, Vec<Text>>>,
+    /// Modules of the project that are built already: files that end in .ko.
+    #[schemars(with = "Option<Vec<String>>")]
+    pub extra_modules: Option<Vec<Text>>,
+    /// Folders of the project with the source of modules, built by kbuild.
+    #[schemars(with = "Option<Vec<String>>")]
+    pub module_sources: Option<Vec<Text>>,
+    /// The file with private key and certificate that signs the modules built here. Default: none.
+    #[schemars(with = "Option<String>")]
+    pub module_key: Option<Text>,
 }
 
 /// What the network reaches.

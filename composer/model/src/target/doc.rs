@@ -6,6 +6,7 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 
 use crate::document::checker::Text;
+use crate::gpu::doc::TargetGpuDoc;
 use crate::modules::ModulesDoc;
 
 /// A board or machine for goni-compose: `firmware/<target>/target.toml`.
@@ -32,7 +33,9 @@ pub struct TargetDoc {
     pub backports: Option<Vec<Text>>,
     /// Firmware of the board's devices.
     pub firmware: Option<FirmwareDoc>,
-    /// Device trees of the kernel that the board may need.
+    /// Its graphics processor.
+    pub gpu: Option<TargetGpuDoc>,
+    /// Device trees of the kernel, below its folder of device trees: laid where the boot method wants them.
     #[schemars(with = "Option<Vec<String>>")]
     pub device_trees: Option<Vec<Text>>,
     /// Hardware that the board is expected to have: verify proves that an image has what it takes.
@@ -40,9 +43,18 @@ pub struct TargetDoc {
     /// Facts about the board, by name: { gpu = "gfx1151" }.
     #[schemars(with = "Option<BTreeMap<String, String>>")]
     pub traits: Option<BTreeMap<Text, Text>>,
+    /// Another target, with [qemu], whose machine, kernel and boot path stand in for this one where images are
+    /// smoked.
+    #[schemars(with = "Option<String>")]
+    pub shadow: Option<Text>,
+    /// What maintainer scripts of a vendor look for.
+    pub board: Option<BoardDoc>,
     /// How it boots. Default: systemd-boot.
-    #[schemars(with = "Option<String>", extend("enum" = ["systemd-boot"]))]
+    #[schemars(with = "Option<String>", extend("enum" = ["systemd-boot", "extlinux"]))]
     pub boot: Option<Text>,
+    /// The EFI program that reads extlinux.conf, by its path in the image. For extlinux alone.
+    #[schemars(with = "Option<String>")]
+    pub loader: Option<Text>,
     /// The serial console, as in `console=`: "ttyS0,115200". Without it, the kernel chooses.
     #[schemars(with = "Option<String>")]
     pub console: Option<Text>,
@@ -53,7 +65,7 @@ pub struct TargetDoc {
     pub command_line: Option<Vec<Text>>,
     /// What goes into the initrd.
     pub initrd: Option<InitrdDoc>,
-    /// The machine that stands for the board in QEMU; without it, images cannot be smoked.
+    /// The machine that the board is in QEMU; without it, and without `shadow`, images cannot be smoked.
     pub qemu: Option<QemuDoc>,
 }
 
@@ -66,6 +78,18 @@ pub struct KernelDoc {
     pub package: Option<Text>,
     /// Modules that are loaded, denied, and their options.
     pub modules: Option<ModulesDoc>,
+    /// Packages with sources of modules that DKMS builds for the kernel; never in the image themselves.
+    #[schemars(with = "Option<Vec<String>>")]
+    pub dkms: Option<Vec<Text>>,
+    /// Patches of these sources by package, each a file of the project, applied with `patch -p1`.
+    #[schemars(with = "Option<BTreeMap<String, Vec<String>>>")]
+    pub dkms_patches: Option<BTreeMap<Text, Vec<Text>>>,
+    /// Modules of the project that are built already: files that end in .ko.
+    #[schemars(with = "Option<Vec<String>>")]
+    pub extra_modules: Option<Vec<Text>>,
+    /// Folders of the project with the source of modules, built by kbuild.
+    #[schemars(with = "Option<Vec<String>>")]
+    pub module_sources: Option<Vec<Text>>,
 }
 
 /// Firmware of a board's devices.
@@ -96,6 +120,15 @@ pub struct ExpectDoc {
     pub firmware: Option<Vec<Text>>,
     /// Whether the root is reached through it: its driver must be in the initrd. Default: false.
     pub root: Option<bool>,
+}
+
+/// What maintainer scripts find of the board while packages are configured.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct BoardDoc {
+    /// Empty files by which a vendor's maintainer scripts know that this is no running board.
+    #[schemars(with = "Option<Vec<String>>")]
+    pub markers: Option<Vec<Text>>,
 }
 
 /// What goes into the initrd.

@@ -9,9 +9,10 @@ use serde::{Deserialize, Serialize};
 use crate::document::checker::Checker;
 use crate::document::fault::Fault;
 use crate::document::source::Span;
-use crate::name::{FirmwarePattern, Modalias, Name};
-use crate::target::Target;
+use crate::gpu::Driven;
+use crate::name::{FirmwarePattern, Modalias, ModuleName, Name};
 use crate::target::doc::ExpectDoc;
+use crate::target::{BootMethod, Target};
 
 /// A device, or several of a kind, that a board is expected to have.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -32,22 +33,39 @@ pub struct Expected {
 pub struct Board {
     /// The name of the target.
     pub target: String,
+    /// How it boots.
+    #[serde(default = "uefi")]
+    pub boot: BootMethod,
     /// Modules that the target wants in the initrd.
     pub initrd: Vec<String>,
     /// The hardware.
     pub expect: Vec<Expected>,
+    /// Modules that are never loaded.
+    #[serde(default)]
+    pub deny: Vec<String>,
+    /// The graphics driver.
+    #[serde(default)]
+    pub gpu: Option<Driven>,
 }
 
 impl Board {
-    /// The board that a target describes.
+    /// The board that a target describes, with the modules that are never loaded.
     #[must_use]
-    pub fn of(target: &Target) -> Self {
+    pub fn of(target: &Target, deny: &[ModuleName]) -> Self {
         Self {
             target: target.name.to_string(),
+            boot: target.boot,
             initrd: target.initrd_modules.iter().map(ToString::to_string).collect(),
             expect: target.expect.clone(),
+            deny: deny.iter().map(ToString::to_string).collect(),
+            gpu: target.gpu.clone(),
         }
     }
+}
+
+/// How every board booted before images said so.
+const fn uefi() -> BootMethod {
+    BootMethod::SystemdBoot
 }
 
 /// Checks `[[expect]]` tables.

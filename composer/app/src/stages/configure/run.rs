@@ -26,6 +26,8 @@ const POLICY_SCRIPT: &[u8] = b"#!/bin/sh\nexit 101\n";
 const SILENCED: &[(&str, &str)] = &[
     ("/usr/sbin/update-initramfs", "the program makes its own initrd"),
     ("/usr/bin/dracut", "the program makes its own initrd"),
+    ("/usr/sbin/dkms", "modules are built beside, for the image's kernel"),
+    ("/usr/lib/dkms/common.postinst", "it asks dkms"),
     ("/usr/bin/kmod", "depmod is a name of it, and runs beside, once for each kernel"),
 ];
 

@@ -7,12 +7,12 @@
 use std::path::PathBuf;
 
 use goni_disk::gpt;
-use goni_disk::tree::FileTree;
 use goni_disk::verity::RootHash;
 use goni_model::layout::{Layout, Role};
 
-use super::{ImageError, Parts, table, write_esp};
+use super::{ImageError, Parts, table, write_boot};
 use crate::host::disk_file::DiskFile;
+use crate::stages::boot::method::BootPartition;
 
 /// A disk that differs from the first in the size of its sectors.
 #[derive(Debug)]
@@ -29,7 +29,7 @@ impl Variant<'_> {
         &self,
         first: &DiskFile,
         parts: &Parts<'_>,
-        esp: &FileTree,
+        boot: &[BootPartition],
         root_hash: Option<&RootHash>,
     ) -> Result<DiskFile, ImageError> {
         let failed = |source| ImageError::File { path: self.path.clone(), source };
@@ -38,7 +38,9 @@ impl Variant<'_> {
             let start = slot.offset.get();
             disk.copy_from(first, start..start + slot.size.get()).map_err(failed)?;
         }
-        write_esp(&disk, parts, self.layout, esp)?;
+        for (role, tree) in boot.iter().filter(|(role, _)| *role == Role::Esp) {
+            write_boot(&disk, parts, self.layout, *role, tree)?;
+        }
         let table = table(parts, self.layout, root_hash);
         gpt::write(&mut disk.whole().map_err(failed)?, self.layout.disk_size, &table)?;
         Ok(disk)

@@ -26,7 +26,7 @@ impl Place {
 
     fn unpack(&self, packages: &[(&str, Vec<u8>)]) -> Result<Unpacked, UnpackError> {
         let files: Vec<DebFile> = packages.iter().map(|(name, bytes)| self.store(name, bytes)).collect();
-        let result = unpack(&files, Part::WHOLE, &self.0.path().join("scratch"), &self.root(), &Silent);
+        let result = unpack(&files, Part::WHOLE, &[], &self.0.path().join("scratch"), &self.root(), &Silent);
         assert_eq!(fs::read_dir(self.0.path().join("outside")).unwrap().count(), 0);
         result
     }
@@ -187,8 +187,8 @@ fn other_bytes_than_the_locked_ones_are_a_matter_of_trust() {
     let (_, bytes) = package("p", one_file("./x", b""));
     let mut file = place.store("p", &bytes);
     file.locked.sha256 = Sha256Digest::of(b"");
-    let error =
-        unpack(&[file], Part::WHOLE, &place.0.path().join("scratch"), &place.root(), &Silent).unwrap_err();
+    let scratch = place.0.path().join("scratch");
+    let error = unpack(&[file], Part::WHOLE, &[], &scratch, &place.root(), &Silent).unwrap_err();
     let (expected, found) = (Sha256Digest::of(b""), Sha256Digest::of(&bytes));
     assert_eq!(error.to_string(), format!("package `p=1.0` has digest {found}, not {expected} as locked"));
     assert_eq!(error.class(), Class::Trust);

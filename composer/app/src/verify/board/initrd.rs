@@ -10,7 +10,7 @@ use goni_disk::uki;
 use goni_model::layout::Role;
 use goni_model::number::to_usize;
 
-use crate::verify::evidence::{Evidence, chain};
+use crate::verify::evidence::{Booted, Evidence, chain};
 use crate::verify::objection::Objection;
 
 /// More than this is no initrd.
@@ -20,7 +20,25 @@ const MOST: u64 = 2 << 30;
 const LONGEST: u64 = 4096;
 
 /// The paths of an initrd, without a leading `/`.
-pub(super) fn names(evidence: &Evidence<'_>, image: &str) -> Result<BTreeSet<String>, Objection> {
+pub(super) fn names(evidence: &Evidence<'_>, booted: &Booted) -> Result<BTreeSet<String>, Objection> {
+    let place = booted.initrd.as_deref().unwrap_or(&booted.kernel);
+    let unreadable = |error: io::Error| Objection::differs(format!("an initrd in `{place}`"), chain(&error));
+    let packed = match &booted.initrd {
+        Some(initrd) => {
+            let app = evidence.app.aid()?;
+            if !app.files.contains_key(initrd) {
+                return Err(Objection::unseen("there is no initrd, as another check tells"));
+            }
+            app.bytes(initrd)?
+        }
+        None => section(evidence, &booted.kernel)?,
+    };
+    let archive = zstd::Decoder::new(&packed[..]).map_err(unreadable)?;
+    read(archive.take(MOST)).map_err(unreadable)
+}
+
+/// The initrd that a kernel image carries.
+fn section(evidence: &Evidence<'_>, image: &str) -> Result<Vec<u8>, Objection> {
     let expected = || format!("an initrd in `{image}`");
     let unreadable = |error: io::Error| Objection::differs(expected(), chain(&error));
     let Some(mut window) = evidence.window(Role::Esp) else {
@@ -35,9 +53,7 @@ pub(super) fn names(evidence: &Evidence<'_>, image: &str) -> Result<BTreeSet<Str
     let Some(section) = parts.section(".initrd") else {
         return Err(Objection::unseen("there is no initrd, as another check tells"));
     };
-    let packed = section.read(&mut file).map_err(broken)?;
-    let archive = zstd::Decoder::new(&packed[..]).map_err(unreadable)?;
-    read(archive.take(MOST)).map_err(unreadable)
+    section.read(&mut file).map_err(broken)
 }
 
 /// The names of an archive.

@@ -3,10 +3,7 @@
 use std::collections::BTreeMap;
 use std::io::Read as _;
 
-use object::Endianness;
-use object::elf::FileHeader64;
-use object::read::elf::{FileHeader as _, SectionHeader as _};
-
+use crate::modinfo::Modinfo;
 use crate::verify::evidence::{Root, chain};
 use crate::verify::objection::Objection;
 
@@ -30,15 +27,6 @@ pub(super) struct Module {
     pub(super) name: String,
     /// Its file, then those of what it depends on; none if it is built in.
     pub(super) files: Vec<String>,
-}
-
-/// What a module says of itself.
-#[derive(Debug, Default)]
-pub(super) struct Modinfo {
-    /// The kernel it is for, and how that was configured.
-    pub(super) version_magic: String,
-    /// Firmware it may ask for.
-    pub(super) firmware: Vec<String>,
 }
 
 impl Kernel {
@@ -116,25 +104,7 @@ pub(super) fn modinfo(place: &str, bytes: Vec<u8>) -> Result<Modinfo, Objection>
         Ok(unpacked.len())
     };
     read.map_err(|error| broken(&error))?;
-    parse(&unpacked).map_err(|error| broken(&error))
-}
-
-/// The section `.modinfo`: texts `key=value`, each ended by a zero.
-fn parse(bytes: &[u8]) -> Result<Modinfo, object::read::Error> {
-    let header = FileHeader64::<Endianness>::parse(bytes)?;
-    let endian = header.endian()?;
-    let sections = header.sections(endian, bytes)?;
-    let mut modinfo = Modinfo::default();
-    let Some((_, section)) = sections.section_by_name(endian, b".modinfo") else { return Ok(modinfo) };
-    for entry in section.data(endian, bytes)?.split(|byte| *byte == 0) {
-        let text = String::from_utf8_lossy(entry);
-        match text.split_once('=') {
-            Some(("vermagic", value)) => value.clone_into(&mut modinfo.version_magic),
-            Some(("firmware", value)) => modinfo.firmware.push(value.to_owned()),
-            _ => {}
-        }
-    }
-    Ok(modinfo)
+    Modinfo::parse(&unpacked).map_err(|error| broken(&error))
 }
 
 /// The name of a module from its file or a word; `-` and `_` are one.

@@ -19,8 +19,10 @@ const ENTRIES_LIMIT: usize = 100_000;
 const SUPERBLOCK: u64 = 1024;
 /// `s_state`.
 const S_STATE: usize = 0x3A;
-/// `s_feature_incompat`.
+/// `s_feature_compat`, `s_feature_incompat`, `s_feature_ro_compat`.
+const S_FEATURE_COMPAT: usize = 0x5C;
 const S_FEATURE_INCOMPAT: usize = 0x60;
+const S_FEATURE_RO_COMPAT: usize = 0x64;
 /// `EXT4_VALID_FS`: unmounted cleanly, no errors.
 const VALID_FS: u16 = 1;
 /// `EXT4_FEATURE_INCOMPAT_RECOVER`: the journal has to be replayed.
@@ -77,10 +79,17 @@ pub(in crate::verify) enum StateError {
 }
 
 /// A part of a disk, as `ext4-view` wants it: its own.
-struct Volume {
+pub(super) struct Volume {
     disk: DiskFile,
     offset: ByteCount,
     size: ByteCount,
+}
+
+impl Volume {
+    /// A part of a disk.
+    pub(super) fn new(disk: &DiskFile, offset: ByteCount, size: ByteCount) -> io::Result<Self> {
+        Ok(Self { disk: disk.duplicate()?, offset, size })
+    }
 }
 
 impl Ext4Read for Volume {
@@ -99,8 +108,7 @@ impl Ext4Read for Volume {
 impl State {
     /// Walks all of it.
     pub(super) fn read(disk: &DiskFile, offset: ByteCount, size: ByteCount) -> Result<Self, StateError> {
-        let volume = Volume { disk: disk.duplicate()?, offset, size };
-        let file_system = Ext4::load(Box::new(volume))?;
+        let file_system = Ext4::load(Box::new(Volume::new(disk, offset, size)?))?;
         let mut nodes = BTreeMap::new();
         let mut open = vec![PathBuf::new("/")];
         while let Some(directory) = open.pop() {
@@ -134,17 +142,36 @@ impl State {
                 }
             }
         }
-        Ok(Self { nodes, clean: is_clean(disk, offset, size)? })
+        Ok(Self { nodes, clean: superblock(disk, offset, size)?.clean })
     }
 }
 
-/// Whether the superblock says that nothing is left to do.
-fn is_clean(disk: &DiskFile, offset: ByteCount, size: ByteCount) -> io::Result<bool> {
+/// What a superblock says, as far as checks ask.
+#[derive(Debug, Clone, Copy)]
+pub(in crate::verify) struct Superblock {
+    /// Whether it was left clean: no error, nothing in the journal.
+    pub(in crate::verify) clean: bool,
+    /// What a reader may be without.
+    pub(in crate::verify) compatible: u32,
+    /// What a reader must know.
+    pub(in crate::verify) incompatible: u32,
+    /// What a writer must know; EDK II does not read without, either.
+    pub(in crate::verify) read_only_compatible: u32,
+}
+
+/// Reads what the superblock says.
+pub(super) fn superblock(disk: &DiskFile, offset: ByteCount, size: ByteCount) -> io::Result<Superblock> {
     let mut window = disk.window(offset, size);
     window.seek(SeekFrom::Start(SUPERBLOCK))?;
     let mut superblock = [0; 1024];
     window.read_exact(&mut superblock)?;
     let state = u16::from_le_bytes([superblock[S_STATE], superblock[S_STATE + 1]]);
-    let features: [u8; 4] = *superblock[S_FEATURE_INCOMPAT..].first_chunk().expect("within 1024 bytes");
-    Ok(state == VALID_FS && u32::from_le_bytes(features) & INCOMPAT_RECOVER == 0)
+    let word = |at: usize| u32::from_le_bytes(*superblock[at..].first_chunk().expect("within 1024 bytes"));
+    let incompatible = word(S_FEATURE_INCOMPAT);
+    Ok(Superblock {
+        clean: state == VALID_FS && incompatible & INCOMPAT_RECOVER == 0,
+        compatible: word(S_FEATURE_COMPAT),
+        incompatible,
+        read_only_compatible: word(S_FEATURE_RO_COMPAT),
+    })
 }
