@@ -211,6 +211,41 @@ fn a_script_that_fails_under_emulation_is_named_with_what_it_said() {
     assert_eq!(error.hint().unwrap(), format!("its programs ran under an emulator of {}", other()));
 }
 
+/// What twins made is never taken for what the image's own programs made.
+#[test]
+fn a_plan_depends_on_its_twins_and_on_whether_they_are_used() {
+    let project = Project::new();
+    let lock = project.path().join("recipes/qemu-aarch64.lock");
+    let stages = |arguments: &[&str]| -> Vec<(String, String)> {
+        let plan = ["plan", "recipes/qemu-aarch64.toml", "--report", "json"];
+        let output = good(project.program(&plan).args(arguments).output().unwrap());
+        let plan: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+        let text = |value: &serde_json::Value| value.as_str().unwrap().to_owned();
+        let stages = plan["stages"].as_array().unwrap().iter();
+        stages.map(|stage| (text(&stage["id"]), text(&stage["note"]))).collect()
+    };
+    let (with, without) = (stages(&[]), stages(&["--emulate"]));
+    let text = fs::read_to_string(&lock).unwrap();
+    let mut fewer: Lock = text.parse().unwrap();
+    fewer.twins.pop();
+    let foreign = fewer.twins.iter().all(|twin| {
+        arch_of_this_machine().is_some_and(|machine| machine != fewer.arch && twin.arch == machine.debian())
+    });
+    if !foreign || fewer.twins.is_empty() {
+        assert_eq!(with, without);
+        eprintln!("skipped: the repository's lock has no twins for this machine");
+        return;
+    }
+    let count = fewer.twins.len() + 1;
+    assert!(with[0].1.ends_with(&format!(", {count} twins for this machine")), "{with:?}");
+    assert!(!without[0].1.contains("twins"), "{without:?}");
+    fs::write(&lock, fewer.to_string()).unwrap();
+    let fewer = stages(&[]);
+    for (with, (without, fewer)) in with.iter().zip(without.iter().zip(&fewer)) {
+        assert!(with.0 != without.0 && with.0 != fewer.0 && without.0 != fewer.0);
+    }
+}
+
 /// Minutes: three builds of all there is, one of them emulated, one of an ordinary user's.
 #[test]
 fn a_whole_image_has_the_same_bytes_with_and_without_twins() {

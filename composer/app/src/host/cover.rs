@@ -118,7 +118,7 @@ impl<'a> Cover<'a> {
     /// tree what they need. What is no file in the tree is not covered.
     ///
     /// # Errors
-    /// [`CoverError`]; the tree is then as it was.
+    /// `Taken`, and the tree is as it was; or another [`CoverError`], and it is of no use any more.
     pub fn lay<'p>(
         tree: &'a Directory,
         twins: &Path,

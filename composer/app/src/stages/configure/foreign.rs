@@ -2,15 +2,13 @@
 
 use std::path::PathBuf;
 
-use goni_disk::tree::{FileTree, Owner};
+use goni_disk::tree::{FileTree, Owner, TreePath};
 
 use crate::host::cover::{Cover, CoverError};
 use crate::host::sandbox::{Emulator, Sandbox};
 use crate::host::walk::Directory;
 use crate::progress::Progress;
 use crate::stages::twins::Twins;
-
-use super::NAME;
 
 /// How the programs of an image of another architecture run while its packages are configured.
 #[derive(Debug)]
@@ -40,7 +38,7 @@ impl Foreign {
         let emulator = &self.emulator;
         let Some((twins, copies)) = &self.twins else { return Ok(Admitted { emulator, cover: None }) };
         let owned = |path: &str, package: &str| {
-            let path = goni_disk::tree::TreePath::parse(path.as_bytes()).ok();
+            let path = TreePath::parse(path.as_bytes()).ok();
             let entry = path.and_then(|path| unpacked.entry(&path));
             entry.is_some_and(|entry| matches!(&entry.owner, Owner::Package(name) if **name == *package))
         };
@@ -48,7 +46,7 @@ impl Foreign {
         let paths = programs.map(|program| program.path.as_str());
         match Cover::lay(tree, &twins.root, twins.arch, paths, copies) {
             Err(error @ CoverError::Taken { .. }) => {
-                progress.warn(&format!("{NAME}: {error}: its programs are emulated, which takes minutes"));
+                progress.warn(&format!("{error}: its programs are emulated, which takes minutes"));
                 Ok(Admitted { emulator, cover: None })
             }
             laid => Ok(Admitted { emulator, cover: Some(laid?) }),
