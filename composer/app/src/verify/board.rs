@@ -110,7 +110,7 @@ fn fit(
         problems,
     };
     let mut fits = Vec::new();
-    let mut seen = BTreeSet::new();
+    let (mut seen, mut named) = (BTreeSet::new(), Vec::new());
     for modalias in &expected.modaliases {
         let mut modules = kernel.drivers(modalias);
         modules.retain(|module| !deny.contains(&module.name));
@@ -122,12 +122,24 @@ fn fit(
                 continue;
             }
             let (firmware, mut problems) = lacks(root, kernel, &module, expected)?;
+            let needed = firmware.len();
+            named.extend(firmware);
             if expected.root {
                 let missing = not_in_initrd(&module, kernel.release(), initrd);
                 problems.extend(missing.into_iter().map(|problem| format!("{name}: {problem}")));
             }
-            fits.push(line(Some(&module), firmware, problems));
+            fits.push(line(Some(&module), needed, problems));
         }
+    }
+    // A device may have several drivers, of which one loads its firmware.
+    let mut wanted = expected.firmware.iter().flatten();
+    if !seen.is_empty()
+        && let Some(pattern) = wanted.find(|pattern| !named.iter().any(|file| glob(pattern, file)))
+        && let Some(last) = fits.last_mut()
+    {
+        let drivers: Vec<String> = seen.iter().map(|module| format!("`{module}`")).collect();
+        let word = if drivers.len() == 1 { "names" } else { "name" };
+        last.problems.push(format!("{name}: {} {word} no firmware `{pattern}`", drivers.join(", ")));
     }
     Ok(fits)
 }
@@ -170,13 +182,14 @@ fn driven(root: &Root<'_>, kernel: &Kernel, gpu: &Driven) -> Result<Vec<String>,
     Ok(problems)
 }
 
-/// How many files of firmware a module needs; what of it is not in the root, or is not for this kernel.
+/// The files of firmware that a device needs of those a module names; what of the module is not in the root, or
+/// is not for this kernel.
 fn lacks(
     root: &Root<'_>,
     kernel: &Kernel,
     module: &Module,
     expected: &Expected,
-) -> Result<(usize, Vec<String>), Objection> {
+) -> Result<(Vec<String>, Vec<String>), Objection> {
     let name = &expected.name;
     let mut problems = Vec::new();
     let mut firmware = kernel.built_in_firmware(&module.name);
@@ -197,11 +210,6 @@ fn lacks(
         }
     }
     if let Some(wanted) = &expected.firmware {
-        for pattern in wanted {
-            if !firmware.iter().any(|file| glob(pattern, file)) {
-                problems.push(format!("{name}: `{}` names no firmware `{pattern}`", module.name));
-            }
-        }
         firmware.retain(|file| wanted.iter().any(|pattern| glob(pattern, file)));
     }
     firmware.sort();
@@ -211,7 +219,7 @@ fn lacks(
         let brought = package::of(file).map_or_else(String::new, |package| format!(", of package {package}"));
         problems.push(format!("{name}: `{}` needs firmware `{file}`{brought}", module.name));
     }
-    Ok((firmware.len(), problems))
+    Ok((firmware, problems))
 }
 
 /// Whether the root has a firmware file, packed or not; a name with `*` is met by any file.
