@@ -157,7 +157,7 @@ mod tests {
         assert_eq!(loaded(&text).summary, "desk: what it is, in one line");
         let schema = target::schema();
         let keys = schema.as_value()["properties"].as_object().unwrap().keys();
-        let tables = ["kernel", "firmware", "initrd", "qemu", "expect"];
+        let tables = ["kernel", "firmware", "gpu", "initrd", "qemu", "expect"];
         for key in keys {
             let said = |form: &str| {
                 text.lines().any(|line| line.trim_start_matches(['#', ':', ' ']).starts_with(form))

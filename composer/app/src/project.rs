@@ -3,6 +3,8 @@
 //! The root is the nearest folder above the recipe that has `firmware/` or `overlays/`. Nothing
 //! outside the root is read. Checking is the model's, and pure; files come through [`Files`].
 
+mod graphics;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::path::{Path, PathBuf};
@@ -11,7 +13,7 @@ use goni_model::document::checker::{Checker, Text};
 use goni_model::document::fault::{Fault, Faults, Place};
 use goni_model::document::source::{FileId, Sources, Span};
 use goni_model::document::{MAX_BYTES, nearest};
-use goni_model::gpu::{self, Driver};
+use goni_model::gpu::Driver;
 use goni_model::modules::extra::ExtraModules;
 use goni_model::name::{Name, ProjectPath};
 use goni_model::overlay::{self, Overlay};
@@ -24,9 +26,6 @@ use crate::failure::{Class, Classify};
 
 /// How many recipes may extend one another; more is a mistake.
 const LONGEST_CHAIN: usize = 16;
-
-/// Where graphics drivers are.
-const DRIVERS: &str = "firmware/_gpu";
 
 /// The overlay of every image whose state is encrypted.
 const ENCRYPTED: &str = "tpm2";
@@ -298,6 +297,24 @@ impl From<Vec<Fault>> for Stop {
     }
 }
 
+/// Sees that patches have a source, and that what is built can be loaded.
+fn modules(target: &Target, recipe: &Recipe, file: Option<&FileId>, faults: &mut Vec<Fault>) {
+    let Some(place) = file.map(|file| goni_model::document::fault::Place::File(*file)) else { return };
+    let extra = target.extra_modules.and(&recipe.kernel.extra_modules);
+    for package in extra.patches.keys().filter(|package| !extra.dkms.contains(package)) {
+        let message =
+            format!("`kernel.dkms-patches` has patches of `{package}`, which `kernel.dkms` does not list");
+        faults.push(Fault::new(place, message));
+    }
+    let unsigned = recipe.hardening.only_signed_modules() && recipe.kernel.module_key.is_none();
+    if unsigned && target.extra_modules.needs_building() {
+        let message =
+            format!("only signed modules are loaded, and nothing signs those of target `{}`", target.name);
+        let hint = "give `kernel.module-key`, or leave out `hardening.signed-modules` and `lockdown`";
+        faults.push(Fault::new(place, message).hint(hint));
+    }
+}
+
 struct Loader<'f> {
     files: &'f dyn Files,
     root: PathBuf,
@@ -326,27 +343,8 @@ impl Loader<'_> {
             None => None,
         };
 
-        let extra = target.as_ref().map(|target| target.extra_modules.and(&recipe.kernel.extra_modules));
-        let patched =
-            extra.iter().flat_map(|extra| extra.patches.keys().map(move |package| (extra, package)));
-        for (_, package) in patched.filter(|(extra, package)| !extra.dkms.contains(package)) {
-            let message = format!(
-                "`kernel.dkms-patches` has patches of `{package}`, which `kernel.dkms` does not list"
-            );
-            let place = chain.first().map(|file| goni_model::document::fault::Place::File(*file));
-            faults.extend(place.map(|place| Fault::new(place, message)));
-        }
-        let built = target.as_ref().filter(|target| target.extra_modules.needs_building());
-        if let Some(target) = built.filter(|_| recipe.hardening.only_signed_modules())
-            && recipe.kernel.module_key.is_none()
-            && let Some(file) = chain.first()
-        {
-            let message = format!(
-                "only signed modules are loaded, and nothing signs those of target `{}`",
-                target.name
-            );
-            let hint = "give `kernel.module-key`, or leave out `hardening.signed-modules` and `lockdown`";
-            faults.push(Fault::new(goni_model::document::fault::Place::File(*file), message).hint(hint));
+        if let Some(target) = &target {
+            modules(target, &recipe, chain.first(), &mut faults);
         }
 
         let shadow = match &target {
@@ -452,44 +450,6 @@ impl Loader<'_> {
             names.push(text.into_inner());
         }
         Ok(chain)
-    }
-
-    /// The names of the graphics drivers.
-    fn drivers(&self) -> Result<BTreeSet<String>, Stop> {
-        let folder = self.root.join(DRIVERS);
-        let names = self
-            .files
-            .names(&folder)
-            .map_err(|source| Stop::Error(ProjectError::Read { path: self.shown(&folder), source }))?;
-        Ok(names.iter().filter_map(|name| name.strip_suffix(".toml")).map(str::to_owned).collect())
-    }
-
-    /// Merges the graphics driver of an image into its target, and says which.
-    fn driver(
-        &mut self,
-        target: &mut Target,
-        recipe: &Recipe,
-        chain: &[FileId],
-        faults: &mut Vec<Fault>,
-    ) -> Result<Option<Driver>, Stop> {
-        let mut object = |objection: gpu::Objection| {
-            let place = chain.first().map(|file| Place::File(*file));
-            faults.extend(place.map(|place| Fault::new(place, objection.message).hint(objection.hint)));
-        };
-        let name = match gpu::chosen(target, &recipe.gpu) {
-            Ok(Some(name)) => name,
-            Ok(None) => return Ok(None),
-            Err(objection) => {
-                object(objection);
-                return Ok(None);
-            }
-        };
-        let file = self.add(&self.root.join(DRIVERS).join(format!("{name}.toml")))?;
-        let driver = gpu::check_driver(&self.sources, file, name)?;
-        if let Err(objection) = driver.merge(target, recipe) {
-            object(objection);
-        }
-        Ok(Some(driver))
     }
 
     /// The target that stands in for one.

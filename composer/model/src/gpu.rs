@@ -93,7 +93,7 @@ pub(crate) fn check(doc: Option<&GpuDoc>, known: &BTreeSet<String>, checker: &mu
     });
     let memory = doc.memory.as_ref().and_then(|text| {
         let memory: ByteCount = checker.parse(text)?;
-        if memory == ByteCount::ZERO || memory.get() % PAGE != 0 {
+        if memory == ByteCount::ZERO || !memory.get().is_multiple_of(PAGE) {
             checker.fault_at(
                 text,
                 format!("`gpu.memory` is {memory}, which is no whole number of pages of 4KiB"),

@@ -277,6 +277,13 @@ impl Sources {
             patches: &self.patches,
             key: self.key.as_ref().map(|(path, _)| path.as_path()),
         };
+        // What a killed build left; nobody else is here.
+        for old in files::names(&folder)?
+            .iter()
+            .filter(|name| name.starts_with(".work.") || name.starts_with(".built."))
+        {
+            files::remove_tree(&folder.join(old))?;
+        }
         let (scratch, result) = (Scratch::create(&folder, "work")?, Scratch::create(&folder, "built")?);
         let log = folder.join("last.log");
         let modules = modules::build(&order, scratch.path(), &log, workshop.runner(), progress)?;

@@ -111,11 +111,13 @@ pub enum ModulesError {
     #[error("building the modules of {what} for kernel `{release}` failed:\n{said}")]
     Build {
         /// The package or folder.
-        what: Origin,
+        what: Box<Origin>,
         /// The kernel.
         release: String,
         /// The end of the log.
         said: String,
+        /// The whole of it.
+        log: PathBuf,
     },
     /// A patch does not fit.
     #[error("patch `{patch}` does not fit the source of package `{package}`:\n{said}")]
@@ -131,7 +133,7 @@ pub enum ModulesError {
     #[error("building {what} for kernel `{release}` left no module `{module}`:\n{said}")]
     Missing {
         /// The package or folder.
-        what: Origin,
+        what: Box<Origin>,
         /// The kernel.
         release: String,
         /// The module.
@@ -145,9 +147,9 @@ pub enum ModulesError {
         /// The module.
         name: String,
         /// The one.
-        first: Origin,
+        first: Box<Origin>,
         /// The other.
-        second: Origin,
+        second: Box<Origin>,
     },
     /// A file that is no module.
     #[error("module `{name}` of {from} is no kernel module")]
@@ -155,7 +157,7 @@ pub enum ModulesError {
         /// The module.
         name: String,
         /// Where it comes from.
-        from: Origin,
+        from: Box<Origin>,
         /// What is wrong.
         source: object::read::Error,
     },
@@ -165,7 +167,7 @@ pub enum ModulesError {
         /// The module.
         name: String,
         /// Where it comes from.
-        from: Origin,
+        from: Box<Origin>,
         /// The machine it is for.
         found: u16,
         /// The image's architecture.
@@ -177,7 +179,7 @@ pub enum ModulesError {
         /// The module.
         name: String,
         /// Where it comes from.
-        from: Origin,
+        from: Box<Origin>,
         /// The kernel it is for.
         found: String,
         /// The image's kernel.
@@ -213,10 +215,11 @@ impl Classify for ModulesError {
         match self {
             Self::File(error) => error.hint(),
             Self::Run(error) => error.hint(),
+            Self::Build { log, .. } => Some(format!("the whole log is `{}`", log.display())),
             Self::NoConfiguration { .. } => {
                 Some("list it in `debian.packages` if it is no source of modules".to_owned())
             }
-            Self::OtherKernel { from: Origin::File { .. }, release, .. } => {
+            Self::OtherKernel { from, release, .. } if matches!(**from, Origin::File { .. }) => {
                 Some(format!("build it for `{release}`, or give its source as `kernel.module-sources`"))
             }
             _ => None,
@@ -237,7 +240,7 @@ pub fn build(
     progress: &dyn Progress,
 ) -> Result<Vec<Module>, ModulesError> {
     progress.begin(NAME, None, Unit::Steps);
-    let surroundings = Surroundings::prepare(order, scratch, runner)?;
+    let surroundings = Surroundings::prepare(order, scratch, log, runner)?;
     let mut logs = Vec::new();
     let mut modules = Vec::new();
     for package in &order.dkms {
@@ -278,14 +281,14 @@ pub fn module(
     let name = name.to_owned();
     let info = match Modinfo::parse(&bytes) {
         Ok(info) => info,
-        Err(source) => return Err(ModulesError::NoModule { name, from, source }),
+        Err(source) => return Err(ModulesError::NoModule { name, from: Box::new(from), source }),
     };
     if info.machine != arch.elf_machine() {
-        return Err(ModulesError::OtherMachine { name, from, found: info.machine, arch });
+        return Err(ModulesError::OtherMachine { name, from: Box::new(from), found: info.machine, arch });
     }
     if info.release() != release {
         let (found, release) = (info.release().to_owned(), release.to_owned());
-        return Err(ModulesError::OtherKernel { name, from, found, release });
+        return Err(ModulesError::OtherKernel { name, from: Box::new(from), found, release });
     }
     let sha256 = Sha256Digest::of(&bytes);
     Ok(Module { recorded: Recorded { name, from, sha256, signed: info.signed }, bytes })
@@ -302,6 +305,7 @@ pub fn check_names(modules: &[Module]) -> Result<(), ModulesError> {
             modules[..at].iter().find(|other| record::canonical(&other.recorded.name) == name)
         {
             let (first, second) = (first.recorded.from.clone(), module.recorded.from.clone());
+            let (first, second) = (Box::new(first), Box::new(second));
             return Err(ModulesError::Twice { name, first, second });
         }
     }

@@ -22,6 +22,10 @@ const LEFT: [&str; 3] = ["var/lib/dkms", "usr/src/linux-headers-", "usr/lib/linu
 pub(super) fn inspect(evidence: &Evidence<'_>) -> Verdict {
     let root = evidence.root.aid()?;
     let record = record(root)?;
+    let modules = format!("usr/lib/modules/{}", record.kernel);
+    if !record.modules.is_empty() && root.node(&modules).is_none() {
+        return Err(Objection::unseen("the kernel has no modules, as another check tells"));
+    }
     let mut problems = Vec::new();
     let mut recorded = BTreeSet::new();
     for module in &record.modules {

@@ -9,7 +9,7 @@ use goni_model::lock::LockedPackage;
 
 use super::record::Origin;
 use super::run::{Surroundings, WORK};
-use super::{LARGEST, Module, ModulesError, SHOWN, module};
+use super::{LARGEST, Module, ModulesError, module};
 use crate::host::command::last_lines;
 use crate::host::files;
 use crate::host::walk::Directory;
@@ -65,19 +65,15 @@ pub(super) fn build(
                 log.extend(text);
             }
         }
-        let said = || last_lines(log.get(begun..).unwrap_or_default(), SHOWN);
+        let said = log.get(begun..).unwrap_or_default();
         if !good {
-            let (what, release, said) = (from.clone(), release.to_owned(), said());
-            return Err(ModulesError::Build { what, release, said });
+            return Err(surroundings.failed(&from, said));
         }
         for name in promised {
             let built = surroundings.outside(&format!("{place}/{release}/{machine}/module/{name}.ko"));
             match files::read_capped(&built, LARGEST) {
                 Ok(bytes) => modules.push(module(&name, from.clone(), bytes, release, order.arch)?),
-                Err(error) if error.is_not_found() => {
-                    let (what, release, said) = (from.clone(), release.to_owned(), said());
-                    return Err(ModulesError::Missing { what, release, module: name, said });
-                }
+                Err(error) if error.is_not_found() => return Err(surroundings.missing(&from, &name, said)),
                 Err(error) => return Err(error.into()),
             }
         }

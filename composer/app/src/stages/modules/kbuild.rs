@@ -6,8 +6,7 @@ use goni_disk::tree::{Kind, Owner};
 
 use super::record::Origin;
 use super::run::{Surroundings, WORK};
-use super::{Folder, LARGEST, Module, ModulesError, SHOWN, module};
-use crate::host::command::last_lines;
+use super::{Folder, LARGEST, Module, ModulesError, module};
 use crate::host::files::{self, FileError};
 use crate::host::walk::Directory;
 
@@ -28,7 +27,7 @@ pub(super) fn build(
     let (place, inside) = (format!("source-{number}"), format!("{WORK}/source-{number}"));
     let copy = surroundings.command("/usr/bin/cp", surroundings.sandbox().bind(&folder.path, SOURCE)).args([
         "--recursive",
-        "--no-preserve=all",
+        "--no-preserve=ownership",
         SOURCE,
         &inside,
     ]);
@@ -41,8 +40,7 @@ pub(super) fn build(
         "modules",
     ]);
     if !(surroundings.run(&copy, log)? && surroundings.run(&make, log)?) {
-        let said = last_lines(log.get(begun..).unwrap_or_default(), SHOWN);
-        return Err(ModulesError::Build { what: from, release, said });
+        return Err(surroundings.failed(&from, log.get(begun..).unwrap_or_default()));
     }
     let mut modules = Vec::new();
     for path in built(surroundings, &place)? {
@@ -51,18 +49,14 @@ pub(super) fn build(
             .args(["--strip-debug", &format!("{inside}/{path}")]);
         let bytes = match surroundings.run(&strip, log)? {
             true => files::read_capped(&surroundings.outside(&format!("{place}/{path}")), LARGEST)?,
-            false => {
-                let said = last_lines(log.get(begun..).unwrap_or_default(), SHOWN);
-                return Err(ModulesError::Build { what: from, release, said });
-            }
+            false => return Err(surroundings.failed(&from, log.get(begun..).unwrap_or_default())),
         };
         let name = path.rsplit('/').next().unwrap_or(&path);
         let name = name.strip_suffix(".ko").unwrap_or(name);
         modules.push(module(name, from.clone(), bytes, &release, order.arch)?);
     }
     if modules.is_empty() {
-        let said = last_lines(log.get(begun..).unwrap_or_default(), SHOWN);
-        return Err(ModulesError::Missing { what: from, release, module: "*.ko".to_owned(), said });
+        return Err(surroundings.missing(&from, "*.ko", log.get(begun..).unwrap_or_default()));
     }
     Ok(modules)
 }

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use super::{Module, ModulesError, Order};
+use super::{Module, ModulesError, Order, Origin, SHOWN};
 use crate::host::command::{CommandSpec, Exit, Output, Run, last_lines};
 use crate::host::files;
 use crate::host::sandbox::Sandbox;
@@ -28,6 +28,7 @@ pub(super) struct Surroundings<'a> {
     pub(super) order: &'a Order<'a>,
     runner: &'a dyn Run,
     work: PathBuf,
+    log: &'a Path,
     framework: PathBuf,
 }
 
@@ -35,12 +36,33 @@ impl<'a> Surroundings<'a> {
     pub(super) fn prepare(
         order: &'a Order<'a>,
         scratch: &Path,
+        log: &'a Path,
         runner: &'a dyn Run,
     ) -> Result<Self, ModulesError> {
         let (work, framework) = (scratch.join("build"), scratch.join("framework.conf"));
         files::create_directories(&work.join("dkms"))?;
         files::replace(&framework, FRAMEWORK.as_bytes(), 0o644)?;
-        Ok(Self { order, runner, work, framework })
+        Ok(Self { order, runner, work, log, framework })
+    }
+
+    /// A build that failed, with the end of what it said.
+    pub(super) fn failed(&self, what: &Origin, said: &[u8]) -> ModulesError {
+        ModulesError::Build {
+            what: Box::new(what.clone()),
+            release: self.order.release.to_owned(),
+            said: last_lines(said, SHOWN),
+            log: self.log.to_owned(),
+        }
+    }
+
+    /// A build that ended well without a module.
+    pub(super) fn missing(&self, what: &Origin, module: &str, said: &[u8]) -> ModulesError {
+        ModulesError::Missing {
+            what: Box::new(what.clone()),
+            release: self.order.release.to_owned(),
+            module: module.to_owned(),
+            said: last_lines(said, SHOWN),
+        }
     }
 
     /// Where the headers of the kernel are.
