@@ -43,7 +43,9 @@ fn unexercised(target: &Target, own: &str, ran: &str, words: &[String]) -> Vec<U
     let devices: Vec<&str> = target.expect.iter().map(|expected| expected.name.as_str()).collect();
     let firmware: Vec<&str> = target.firmware.iter().map(|package| package.as_str()).collect();
     let computes = target.traits.iter().filter(|(name, _)| COMPUTES.contains(&name.as_str()));
-    let computes: Vec<&str> = computes.map(|(_, value): (&Name, &Name)| value.as_str()).collect();
+    let computes = computes.map(|(_, value): (&Name, &Name)| value.as_str());
+    let driver = target.gpu.iter().map(|driven| driven.driver.as_str());
+    let computes: Vec<&str> = computes.chain(driver).collect();
     let trees: Vec<&str> = target.device_trees.iter().map(|tree| tree.as_str()).collect();
     let said = |list: Vec<&str>, none: &str| if list.is_empty() { none.to_owned() } else { names(list) };
     let words = match words {
