@@ -1,7 +1,7 @@
 //! What the firmware reads: kernel, initrd and command line, where the target's boot method wants them.
 //!
 //! What is the same for all methods is here: the initrd, the command line, the ways to boot. A module each
-//! has what a method makes of it, behind [`method::Method`].
+//! has what a method makes of it, behind `method::Method`.
 
 mod device_trees;
 mod extlinux;

@@ -6,7 +6,7 @@
 //! configured the programs cover the image's, and nothing of them stays.
 //!
 //! A program is of use if all it needs to start is in that tree, and if its answers do not depend on the
-//! architecture it was built for: [`UNLIKE`] lists those that do.
+//! architecture it was built for: `UNLIKE` lists those that do.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;

@@ -43,8 +43,8 @@ pub struct TargetDoc {
     /// Facts about the board, by name: { gpu = "gfx1151" }.
     #[schemars(with = "Option<BTreeMap<String, String>>")]
     pub traits: Option<BTreeMap<Text, Text>>,
-    /// Another target, with [qemu], whose machine, kernel and boot path stand in for this one where images are
-    /// smoked.
+    /// Another target, with a machine in QEMU: that, its kernel and its boot path stand in for this one where
+    /// images are smoked.
     #[schemars(with = "Option<String>")]
     pub shadow: Option<Text>,
     /// What maintainer scripts of a vendor look for.
