@@ -1,5 +1,8 @@
 //! A project of the repository's own recipes, and the program run in it.
 
+#[path = "copying.rs"]
+mod copying;
+
 use std::collections::BTreeMap;
 use std::fs;
 use std::os::unix::fs::MetadataExt as _;
@@ -18,9 +21,7 @@ pub(crate) struct Project(TempDir);
 impl Project {
     pub(crate) fn new() -> Self {
         let folder = tempfile::tempdir().unwrap();
-        for part in ["firmware", "overlays", "qemu", "recipes"] {
-            copy(&Path::new(env!("CARGO_MANIFEST_DIR")).join(part), &folder.path().join(part));
-        }
+        copying::project(folder.path());
         let this = Self(folder);
         drop(fs::remove_file(this.lock()));
         this
@@ -67,23 +68,6 @@ impl Project {
             }
         }
         found
-    }
-}
-
-/// Copies a folder of text files.
-fn copy(from: &Path, to: &Path) {
-    fs::create_dir_all(to).unwrap();
-    for entry in fs::read_dir(from).unwrap() {
-        let entry = entry.unwrap();
-        let target = to.join(entry.file_name());
-        let kind = entry.file_type().unwrap();
-        if kind.is_dir() {
-            copy(&entry.path(), &target);
-        } else if kind.is_symlink() {
-            std::os::unix::fs::symlink(fs::read_link(entry.path()).unwrap(), target).unwrap();
-        } else {
-            fs::copy(entry.path(), target).unwrap();
-        }
     }
 }
 

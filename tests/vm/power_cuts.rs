@@ -11,6 +11,9 @@
 )]
 #![expect(clippy::unwrap_used, reason = "what cannot be had fails the test")]
 
+#[path = "../copying.rs"]
+mod copying;
+
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -38,25 +41,10 @@ ExecStart=/usr/bin/mount -o remount,nobarrier /var/lib/goni
 WantedBy=sysinit.target
 ";
 
-/// Copies a folder of text files.
-fn copy(from: &Path, to: &Path) {
-    fs::create_dir_all(to).unwrap();
-    for entry in fs::read_dir(from).unwrap() {
-        let entry = entry.unwrap();
-        let target = to.join(entry.file_name());
-        match entry.file_type().unwrap().is_dir() {
-            true => copy(&entry.path(), &target),
-            false => drop(fs::copy(entry.path(), target).unwrap()),
-        }
-    }
-}
-
 /// A project that can be broken.
 fn project() -> tempfile::TempDir {
     let project = tempfile::tempdir().unwrap();
-    for folder in ["firmware", "overlays", "qemu", "recipes"] {
-        copy(&Path::new(PROJECT).join(folder), &project.path().join(folder));
-    }
+    copying::project(project.path());
     project
 }
 

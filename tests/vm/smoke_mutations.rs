@@ -11,6 +11,9 @@
 )]
 #![expect(clippy::unwrap_used, reason = "what cannot be had fails the test")]
 
+#[path = "../copying.rs"]
+mod copying;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -56,23 +59,6 @@ struct Course {
     broken_off: Vec<String>,
 }
 
-/// Copies a folder of text files.
-fn copy(from: &Path, to: &Path) {
-    fs::create_dir_all(to).unwrap();
-    for entry in fs::read_dir(from).unwrap() {
-        let entry = entry.unwrap();
-        let target = to.join(entry.file_name());
-        let kind = entry.file_type().unwrap();
-        if kind.is_dir() {
-            copy(&entry.path(), &target);
-        } else if kind.is_symlink() {
-            std::os::unix::fs::symlink(fs::read_link(entry.path()).unwrap(), target).unwrap();
-        } else {
-            fs::copy(entry.path(), target).unwrap();
-        }
-    }
-}
-
 /// A recipe that keeps what the check needs, and has the mutation's overlay.
 fn recipe(mutation: &Mutation) -> String {
     let extended = if mutation.needs.contains("tpm2") { TPM2_RECIPE } else { RECIPE };
@@ -86,12 +72,10 @@ fn recipe(mutation: &Mutation) -> String {
 
 /// A project with one recipe more: the mutation's own, or one with the mutation's overlay.
 fn mutated(root: &Path, mutation: &Mutation) -> PathBuf {
-    for folder in ["firmware", "overlays", "qemu", "recipes"] {
-        copy(&Path::new(PROJECT).join(folder), &root.join(folder));
-    }
+    copying::project(root);
     let folder = Path::new(PROJECT).join("qemu/checks/mutations").join(&mutation.name);
     if folder.join("overlay.toml").is_file() {
-        copy(&folder, &root.join("overlays").join(&mutation.name));
+        copying::copy(&folder, &root.join("overlays").join(&mutation.name));
     }
     let own = folder.join("recipe.toml");
     let text = match own.is_file() {

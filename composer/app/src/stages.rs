@@ -9,6 +9,7 @@ pub mod initrd;
 pub mod modules;
 pub mod overlay;
 pub mod settings;
+mod small_files;
 pub mod state;
 pub mod toolbox;
 pub mod twins;

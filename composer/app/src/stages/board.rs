@@ -4,9 +4,9 @@
 //! The expectations are laid into the image, so that `verify` can prove years later, and without a recipe,
 //! that the image has what its board needs. Source: modules-load.d(5), modprobe.d(5).
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
-use goni_disk::tree::{Content, ContentSource, FileTree, Inode, Kind, Metadata, Owner, TreeError, TreePath};
+use goni_disk::tree::{ContentSource, FileTree, TreeError};
 use goni_model::document::nearest::nearest;
 use goni_model::modules::Modules;
 use goni_model::recipe::Recipe;
@@ -16,6 +16,7 @@ use goni_model::time::Timestamp;
 
 use crate::failure::{Class, Classify};
 use crate::stages::initrd::{self, InitrdError, Source};
+use crate::stages::small_files;
 
 /// Where an image says what board it is for.
 pub const BOARD: &str = "usr/share/goni/board.json";
@@ -122,11 +123,7 @@ pub fn lay(
     }
     let board = serde_json::to_string_pretty(&Board::of(target, &modules.deny))? + "\n";
     for (place, text) in settings(&modules).into_iter().chain([(BOARD, board)]) {
-        let path = path(place);
-        make_above(tree, &path, date)?;
-        let inode =
-            Inode { metadata: metadata(0o644, date), kind: Kind::File(Content::inline(text.into_bytes())) };
-        tree.insert(path, inode, owner())?;
+        small_files::put(tree, "board", place, text, date)?;
     }
     Ok(())
 }
@@ -174,26 +171,6 @@ fn settings(modules: &Modules) -> Vec<(&'static str, String)> {
         .filter(|(_, text)| !text.is_empty())
         .map(|(place, text)| (place, format!("{HEAD}{text}")))
         .collect()
-}
-
-/// Makes the directories above a place that are not there.
-fn make_above(tree: &mut FileTree, place: &TreePath, date: Timestamp) -> Result<(), TreeError> {
-    let Some(parent) = place.parent().filter(|parent| tree.get(parent).is_none()) else { return Ok(()) };
-    make_above(tree, &parent, date)?;
-    let inode = Inode { metadata: metadata(0o755, date), kind: Kind::Directory };
-    tree.insert(parent, inode, owner()).map(|_| ())
-}
-
-fn path(text: &str) -> TreePath {
-    TreePath::parse(text.as_bytes()).expect("paths written in this program are canonical")
-}
-
-fn metadata(mode: u16, mtime: Timestamp) -> Metadata {
-    Metadata { mode, uid: 0, gid: 0, mtime, xattrs: BTreeMap::new() }
-}
-
-fn owner() -> Owner {
-    Owner::Stage("board".into())
 }
 
 #[cfg(test)]

@@ -5,15 +5,14 @@
 
 mod network;
 
-use std::collections::BTreeMap;
-
-use goni_disk::tree::{Content, FileTree, Inode, Kind, Metadata, Owner, TreeError, TreePath};
+use goni_disk::tree::{FileTree, TreeError};
 use goni_model::port::Port;
 use goni_model::recipe::{Hardening, LockMemory, Recipe, Service};
 use goni_model::time::Timestamp;
 
 use crate::failure::{Class, Classify};
 use crate::stages::overlay::LoadedOverlay;
+use crate::stages::small_files;
 
 /// The overlay whose sockets are goni-http's.
 const SERVICE_OVERLAY: &str = "goni";
@@ -49,11 +48,7 @@ pub fn lay(
     let of_service: Vec<Port> =
         of_service.flat_map(|loaded| loaded.overlay.listens.iter().copied()).collect();
     for (place, text) in settings(recipe, &of_service) {
-        let place = path(place);
-        make_above(tree, &place, date)?;
-        let text = format!("{HEAD}{text}").into_bytes();
-        let inode = Inode { metadata: metadata(0o644, date), kind: Kind::File(Content::inline(text)) };
-        tree.insert(place, inode, owner())?;
+        small_files::put(tree, "settings", place, format!("{HEAD}{text}"), date)?;
     }
     Ok(())
 }
@@ -80,26 +75,6 @@ fn service(service: Service) -> Option<Setting> {
             format!("[Service]\nLimitMEMLOCK={}\n", size.get()),
         )),
     }
-}
-
-/// Makes the directories above a place that are not there.
-fn make_above(tree: &mut FileTree, place: &TreePath, date: Timestamp) -> Result<(), TreeError> {
-    let Some(parent) = place.parent().filter(|parent| tree.get(parent).is_none()) else { return Ok(()) };
-    make_above(tree, &parent, date)?;
-    let inode = Inode { metadata: metadata(0o755, date), kind: Kind::Directory };
-    tree.insert(parent, inode, owner()).map(|_| ())
-}
-
-fn path(text: &str) -> TreePath {
-    TreePath::parse(text.as_bytes()).expect("paths written in this program are canonical")
-}
-
-fn metadata(mode: u16, mtime: Timestamp) -> Metadata {
-    Metadata { mode, uid: 0, gid: 0, mtime, xattrs: BTreeMap::new() }
-}
-
-fn owner() -> Owner {
-    Owner::Stage("settings".into())
 }
 
 #[cfg(test)]
@@ -136,14 +111,5 @@ mod tests {
         let (place, text) = hardening(&Hardening { no_user_namespaces: true, ..NOTHING }).unwrap();
         assert!(place > "usr/lib/sysctl.d/99-goni-hardening.conf");
         assert_eq!(text, "user.max_user_namespaces = 0\n");
-    }
-
-    #[test]
-    fn directories_that_are_not_there_are_made() {
-        let date = Timestamp::from_seconds(7);
-        let mut tree = FileTree::new(metadata(0o755, date), owner());
-        make_above(&mut tree, &path("usr/lib/x"), date).unwrap();
-        let paths: Vec<String> = tree.iter().map(|(path, _)| path.to_string()).collect();
-        assert_eq!(paths, ["/", "/usr", "/usr/lib"]);
     }
 }
