@@ -2,11 +2,11 @@
 
 use std::collections::BTreeMap;
 
-use ext4_view::{Ext4, FileType, PathBuf};
+use ext4_view::{Ext4, FileType};
 use goni_model::size::ByteCount;
 
 use super::chain;
-use super::state::{StateError, Superblock, Volume, superblock};
+use super::state::{StateError, Superblock, Volume, superblock, walk};
 use crate::host::disk_file::DiskFile;
 use crate::verify::objection::Objection;
 
@@ -42,26 +42,11 @@ impl<'a> App<'a> {
     pub(super) fn read(disk: &'a DiskFile, offset: ByteCount, size: ByteCount) -> Result<Self, StateError> {
         let file_system = Ext4::load(Box::new(Volume::new(disk, offset, size)?))?;
         let mut files = BTreeMap::new();
-        let mut open = vec![PathBuf::new("/")];
-        while let Some(directory) = open.pop() {
-            for entry in file_system.read_dir(&directory)? {
-                let entry = entry?;
-                if [&b"."[..], b".."].contains(&entry.file_name().as_ref()) {
-                    continue;
-                }
-                let metadata = entry.metadata()?;
-                let place = entry.path();
-                let kind = metadata.file_type();
-                if kind == FileType::Directory {
-                    open.push(place);
-                } else {
-                    let name = String::from_utf8_lossy(place.as_ref()).trim_start_matches('/').to_owned();
-                    let regular = kind == FileType::Regular;
-                    files.insert(name, AppFile { size: metadata.len(), regular });
-                }
-                if files.len() + open.len() > ENTRIES_LIMIT {
-                    return Err(StateError::TooMany);
-                }
+        for (place, metadata) in walk(&file_system, ENTRIES_LIMIT)? {
+            let kind = metadata.file_type();
+            if kind != FileType::Directory {
+                let name = String::from_utf8_lossy(place.as_ref()).trim_start_matches('/').to_owned();
+                files.insert(name, AppFile { size: metadata.len(), regular: kind == FileType::Regular });
             }
         }
         Ok(Self { disk, offset, size, superblock: superblock(disk, offset, size)?, files })

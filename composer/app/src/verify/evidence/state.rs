@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::io::{self, Read as _, Seek as _, SeekFrom};
 
-use ext4_view::{Ext4, Ext4Error, Ext4Read, FileType, PathBuf};
+use ext4_view::{Ext4, Ext4Error, Ext4Read, FileType, Metadata, PathBuf};
 use goni_disk::tree::{InvalidPath, TreePath};
 use goni_model::size::ByteCount;
 
@@ -110,40 +110,48 @@ impl State {
     pub(super) fn read(disk: &DiskFile, offset: ByteCount, size: ByteCount) -> Result<Self, StateError> {
         let file_system = Ext4::load(Box::new(Volume::new(disk, offset, size)?))?;
         let mut nodes = BTreeMap::new();
-        let mut open = vec![PathBuf::new("/")];
-        while let Some(directory) = open.pop() {
-            for entry in file_system.read_dir(&directory)? {
-                let entry = entry?;
-                if [&b"."[..], b".."].contains(&entry.file_name().as_ref()) {
-                    continue;
+        for (place, metadata) in walk(&file_system, ENTRIES_LIMIT)? {
+            let kind = match metadata.file_type() {
+                FileType::Directory => StateKind::Directory,
+                FileType::Regular if metadata.len() < FILE_LIMIT => {
+                    StateKind::File(Some(file_system.read(&place)?))
                 }
-                let metadata = entry.metadata()?;
-                let place = entry.path();
-                let kind = match metadata.file_type() {
-                    FileType::Directory => {
-                        open.push(place.clone());
-                        StateKind::Directory
-                    }
-                    FileType::Regular if metadata.len() < FILE_LIMIT => {
-                        StateKind::File(Some(file_system.read(&place)?))
-                    }
-                    FileType::Regular => StateKind::File(None),
-                    _ => StateKind::Other,
-                };
-                let node = StateNode {
-                    kind,
-                    mode: u32::from(metadata.mode()),
-                    uid: metadata.uid(),
-                    gid: metadata.gid(),
-                };
-                nodes.insert(TreePath::parse(place.as_ref())?, node);
-                if nodes.len() > ENTRIES_LIMIT {
-                    return Err(StateError::TooMany);
-                }
-            }
+                FileType::Regular => StateKind::File(None),
+                _ => StateKind::Other,
+            };
+            let node = StateNode {
+                kind,
+                mode: u32::from(metadata.mode()),
+                uid: metadata.uid(),
+                gid: metadata.gid(),
+            };
+            nodes.insert(TreePath::parse(place.as_ref())?, node);
         }
         Ok(Self { nodes, clean: superblock(disk, offset, size)?.clean })
     }
+}
+
+/// Everything in a file system below its root, each directory before what is in it; an error past `limit`.
+pub(super) fn walk(file_system: &Ext4, limit: usize) -> Result<Vec<(PathBuf, Metadata)>, StateError> {
+    let mut found = Vec::new();
+    let mut open = vec![PathBuf::new("/")];
+    while let Some(directory) = open.pop() {
+        for entry in file_system.read_dir(&directory)? {
+            let entry = entry?;
+            if [&b"."[..], b".."].contains(&entry.file_name().as_ref()) {
+                continue;
+            }
+            let (place, metadata) = (entry.path(), entry.metadata()?);
+            if metadata.file_type() == FileType::Directory {
+                open.push(place.clone());
+            }
+            found.push((place, metadata));
+            if found.len() > limit {
+                return Err(StateError::TooMany);
+            }
+        }
+    }
+    Ok(found)
 }
 
 /// What a superblock says, as far as checks ask.
