@@ -6,7 +6,7 @@ use std::str::FromStr;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use goni_model::name::{InvalidName, Name, Url};
 
-use crate::cli::{build, check, completions, lock, plan, run, schema, smoke, target, toolbox, verify};
+use crate::cli::{build, check, completions, lock, plan, run, schema, sign, smoke, target, toolbox, verify};
 use crate::workshop::Choices;
 
 /// Turns a recipe into a disk image that boots, and proves it.
@@ -34,6 +34,8 @@ pub enum Verb {
     Build(build::BuildArguments),
     /// Read a finished image back and check it
     Verify(verify::VerifyArguments),
+    /// Sign the digests of finished images with a key of yours
+    Sign(sign::SignArguments),
     /// Build, then boot the image in QEMU and check it from inside
     Smoke(smoke::SmokeArguments),
     /// Build, then boot the image in QEMU at this terminal
