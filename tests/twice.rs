@@ -3,6 +3,7 @@
 //!
 //! Needs a mirror the first time, and root or user namespaces.
 #![expect(clippy::disallowed_methods, clippy::unwrap_used, reason = "tests look at the machine itself")]
+#![expect(clippy::print_stderr, reason = "a test that is skipped says so")]
 
 #[expect(dead_code, reason = "other tests need the rest")]
 mod common;
