@@ -8,6 +8,7 @@ pub mod disk_file;
 pub mod environment;
 pub mod fetch;
 pub mod files;
+pub mod image;
 pub mod interrupt;
 pub mod mirror;
 pub mod plant;
