@@ -11,6 +11,7 @@ mod manifest;
 mod modules;
 pub mod plan;
 mod snapshot;
+pub mod twice;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -478,7 +479,9 @@ fn finish(
     let manifest_name = manifest_name(plan);
     let mut text = serde_json::to_vec_pretty(manifest).map_err(BuildError::Manifest)?;
     text.push(b'\n');
-    let mut sums = other_sums(out, &plan.stem())?;
+    let stem = format!("{}.", plan.stem());
+    let mut sums = sums(out)?;
+    sums.retain(|name, _| !name.starts_with(&stem) && files::size(&out.join(name)).is_some());
     sums.extend(files.iter().map(|(name, file)| (name.clone(), file.sha256.to_string())));
     sums.insert(manifest_name.clone(), Sha256Digest::of(&text).to_string());
     let sums: String = sums.iter().map(|(name, sha256)| format!("{sha256}  {name}\n")).collect();
@@ -493,14 +496,12 @@ fn finish(
     Ok(())
 }
 
-/// The lines of `SHA256SUMS` that are about files of other images.
-fn other_sums(out: &Path, stem: &str) -> Result<BTreeMap<String, String>, Failure> {
+/// The lines of `SHA256SUMS`: digests by name.
+fn sums(out: &Path) -> Result<BTreeMap<String, String>, Failure> {
     let text = match files::read_text(&out.join("SHA256SUMS"), 16 << 20) {
         Err(error) if error.is_not_found() => return Ok(BTreeMap::new()),
         text => text?,
     };
     let lines = text.lines().filter_map(|line| line.split_once("  "));
-    let others = lines
-        .filter(|(_, name)| !name.starts_with(&format!("{stem}.")) && files::size(&out.join(name)).is_some());
-    Ok(others.map(|(sha256, name)| (name.to_owned(), sha256.to_owned())).collect())
+    Ok(lines.map(|(sha256, name)| (name.to_owned(), sha256.to_owned())).collect())
 }

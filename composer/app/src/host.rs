@@ -5,6 +5,7 @@ pub mod command;
 pub mod contents;
 pub mod cover;
 pub mod disk_file;
+pub mod elsewhere;
 pub mod environment;
 pub mod fetch;
 pub mod files;

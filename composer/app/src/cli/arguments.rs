@@ -33,7 +33,7 @@ pub enum Verb {
     /// Show what a build would do
     Plan(plan::PlanArguments),
     /// Build an image and verify it
-    Build(build::BuildArguments),
+    Build(build::BuildVerb),
     /// Read a finished image back and check it
     Verify(verify::VerifyArguments),
     /// Show what an image is made of
@@ -90,6 +90,7 @@ impl Global {
             mirror: given("debian").map(|mirror| mirror.url.to_string()),
             mirrors: others.map(|mirror| (mirror.archive.clone(), mirror.url.to_string())).collect(),
             cache: self.cache.clone(),
+            trees: None,
             offline: self.offline,
         }
     }
