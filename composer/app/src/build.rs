@@ -33,6 +33,7 @@ use crate::host::contents::{self, Contents};
 use crate::host::disk_file::DiskFile;
 use crate::host::files::lock::Lock as FileLock;
 use crate::host::files::{self, FileError};
+use crate::host::image::Image;
 use crate::host::scratch::Scratch;
 use crate::lock::ids;
 use crate::progress::{Progress, Unit};
@@ -396,7 +397,7 @@ fn read_back(
     written: &Written,
     progress: &dyn Progress,
 ) -> Result<(), Failure> {
-    let mut findings = verify::verify(disk, progress)?;
+    let mut findings = verify::verify(&Image::of(disk)?, progress)?;
     let uuids: BTreeMap<Role, Uuid> = written.partitions.iter().copied().collect();
     let slots = layout.slots();
     findings.compare(&Expectations {

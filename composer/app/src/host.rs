@@ -9,6 +9,7 @@ pub mod elsewhere;
 pub mod environment;
 pub mod fetch;
 pub mod files;
+pub mod image;
 pub mod interrupt;
 pub mod mirror;
 pub mod plant;
