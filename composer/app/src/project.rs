@@ -22,7 +22,8 @@ use goni_model::overlay::{self, Overlay};
 use goni_model::recipe::origin::{Origin, Origins};
 use goni_model::recipe::{self, Known, Recipe, StateEncryption};
 use goni_model::rules::{self, Rule};
-use goni_model::target::{self, Target};
+use goni_model::size::SectorSize;
+use goni_model::target::{self, BootMethod, Target};
 
 use crate::failure::{Class, Classify};
 
@@ -320,6 +321,18 @@ fn modules(target: &Target, recipe: &Recipe, file: Option<&FileId>, faults: &mut
     }
 }
 
+/// Sees that the disks of an image can be read by what the board boots with.
+fn sectors(target: &Target, recipe: &Recipe, file: Option<&FileId>, faults: &mut Vec<Fault>) {
+    let large = recipe.output.sector_sizes.contains(&SectorSize::B4096);
+    if let Some(file) = file.filter(|_| large && target.boot == BootMethod::RaspberryPi) {
+        let message = format!(
+            "`output.sector-size` lists 4096, and the firmware of target `{}` reads an MBR that counts in 512 bytes",
+            target.name
+        );
+        faults.push(Fault::new(Place::File(*file), message));
+    }
+}
+
 struct Loader<'f> {
     files: &'f dyn Files,
     root: PathBuf,
@@ -355,6 +368,10 @@ impl Loader<'_> {
         }
         // What is read below `firmware/` up to here makes the target, but for the rules.
         let firmware = self.firmware();
+
+        if let Some(target) = &target {
+            sectors(target, &recipe, chain.first(), &mut faults);
+        }
 
         let shadow = match &target {
             Some(target) => self.shadow(target, boards[0], &known)?,

@@ -42,7 +42,7 @@ pub fn text(image: &Inspection) -> String {
     for partition in &image.partitions {
         line(
             2,
-            &format!(
+            format!(
                 "{} {:<11} {:>10} at {:>12}  {}  {}",
                 partition.number,
                 partition.name(),
@@ -55,8 +55,7 @@ pub fn text(image: &Inspection) -> String {
                     format!("{} {} used {named}", content.kind, shown(content.used)).trim_end().to_owned()
                 }),
             )
-            .trim_end()
-            .to_owned(),
+            .trim_end(),
         );
     }
     line(0, &format!("boot        {}", image.boot.method));
