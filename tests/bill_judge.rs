@@ -154,7 +154,10 @@ pub(super) fn provenance(document: &Value) -> Vec<String> {
     }
     let described = statement.subject.iter().chain(&definition.resolved_dependencies);
     for descriptor in described.chain(&run.builder.builder_dependencies) {
-        let ResourceDescriptor { name, uri, digest, annotations: _ } = descriptor;
+        let ResourceDescriptor { name, uri, digest, annotations } = descriptor;
+        if annotations.values().any(|value| !value.is_string()) {
+            faults.push(format!("an annotation of `{name}` is no text"));
+        }
         if name.is_empty() || uri.as_ref().is_some_and(|uri| purl(uri).is_some()) {
             faults.push(format!("`{name}` has no name, or a bad address"));
         }

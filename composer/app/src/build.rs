@@ -7,11 +7,12 @@
 mod cache;
 mod documents;
 mod export;
-mod inputs;
+pub(crate) mod inputs;
 mod manifest;
-mod modules;
+pub(crate) mod modules;
 pub mod plan;
 mod snapshot;
+pub mod twice;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -34,8 +35,10 @@ use crate::host::contents::{self, Contents};
 use crate::host::disk_file::DiskFile;
 use crate::host::files::lock::Lock as FileLock;
 use crate::host::files::{self, FileError};
+use crate::host::image::Image;
 use crate::host::scratch::Scratch;
 use crate::host::toolbox;
+use crate::lock::ids;
 use crate::policy;
 use crate::progress::{Progress, Unit};
 use crate::project::Project;
@@ -65,6 +68,8 @@ pub struct Order {
     pub force: bool,
     /// Where the image is of another architecture, let none of this machine's programs configure it.
     pub emulate: bool,
+    /// Take ids of users and groups that differ from the lock's into the lock.
+    pub accept_ids: bool,
 }
 
 /// A verified image.
@@ -160,7 +165,10 @@ pub fn build(
     );
     let names = output_names(project, &plan);
     check_places(&order.out, &names)?;
+    // A lock without ids was never built from: only a finished tree has them.
     if !order.force
+        && !order.accept_ids
+        && !lock.ids.is_empty()
         && let Some(built) = unchanged(project, order, &plan, build, &inputs)
     {
         progress.end("build", "nothing changed");
@@ -193,6 +201,7 @@ pub fn build(
     let excepted = policy::judge(project, &lock, &bill)?;
     policy::confess(project, &bill, &excepted, progress);
     bill.except(&excepted);
+    ids::settle(project, &lock, (&finished.root, &finished.contents), order.accept_ids, progress)?;
     files::create_directories(&order.out)?;
     for left in
         files::names(&order.out)?.iter().filter(|name| name.starts_with(&format!(".{}.", plan.stem())))
@@ -437,7 +446,7 @@ fn read_back(
     written: &Written,
     progress: &dyn Progress,
 ) -> Result<(), Failure> {
-    let mut findings = verify::verify(disk, progress)?;
+    let mut findings = verify::verify(&Image::of(disk)?, progress)?;
     let uuids: BTreeMap<Role, Uuid> = written.partitions.iter().copied().collect();
     let slots = layout.slots();
     findings.compare(&Expectations {
@@ -532,7 +541,9 @@ fn finish(
     texts: &Texts<'_>,
 ) -> Result<Vec<&'static str>, Failure> {
     let manifest_name = manifest_name(plan);
-    let mut sums = other_sums(out, &plan.stem())?;
+    let stem = format!("{}.", plan.stem());
+    let mut sums = sums(out)?;
+    sums.retain(|name, _| !name.starts_with(&stem) && files::size(&out.join(name)).is_some());
     sums.extend(files.iter().map(|(name, file)| (name.clone(), file.sha256.to_string())));
     let digest = |text: &[u8]| Sha256Digest::of(text).to_string();
     sums.extend(texts.documents.iter().map(|(name, text)| (name.clone(), digest(text))));
@@ -553,14 +564,12 @@ fn finish(
     Ok(stale)
 }
 
-/// The lines of `SHA256SUMS` that are about files of other images.
-fn other_sums(out: &Path, stem: &str) -> Result<BTreeMap<String, String>, Failure> {
+/// The lines of `SHA256SUMS`: digests by name.
+fn sums(out: &Path) -> Result<BTreeMap<String, String>, Failure> {
     let text = match files::read_text(&out.join(sign::SUMS), sign::LARGEST_SUMS) {
         Err(error) if error.is_not_found() => return Ok(BTreeMap::new()),
         text => text?,
     };
     let lines = text.lines().filter_map(|line| line.split_once("  "));
-    let others = lines
-        .filter(|(_, name)| !name.starts_with(&format!("{stem}.")) && files::size(&out.join(name)).is_some());
-    Ok(others.map(|(sha256, name)| (name.to_owned(), sha256.to_owned())).collect())
+    Ok(lines.map(|(sha256, name)| (name.to_owned(), sha256.to_owned())).collect())
 }

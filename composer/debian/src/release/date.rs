@@ -30,8 +30,9 @@ pub(super) fn parse(text: &str) -> Option<i64> {
         .then_some(days * 86_400 + hour * 3600 + minute * 60 + second)
 }
 
-/// The moment in ISO 8601, for messages.
-pub(super) fn display(seconds: i64) -> String {
+/// A moment, in seconds since 1970, as ISO 8601 has it.
+#[must_use]
+pub fn display(seconds: i64) -> String {
     Timestamp::from_seconds(seconds).to_string()
 }
 
