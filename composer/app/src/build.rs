@@ -170,7 +170,7 @@ pub fn build(
     rules::confess(project, &rulings, progress);
     let sources = cache::Ingredients { lock: &lock, twins, modules: &modules };
     let finished = finished(project, &sources, &plan, &inputs, workshop, progress)?;
-    ids::settle(project, &lock, (&finished.root, &finished.contents), order.accept_ids, progress)?;
+    let ledger = ids::check(project, &lock, (&finished.root, &finished.contents), order.accept_ids)?;
     files::create_directories(&order.out)?;
     for left in
         files::names(&order.out)?.iter().filter(|name| name.starts_with(&format!(".{}.", plan.stem())))
@@ -195,6 +195,7 @@ pub fn build(
         ..manifest_of(project, &lock, &plan, build, &inputs, &listed, &made)
     };
     finish(&scratch, &order.out, &plan, &manifest, &made.files)?;
+    ledger.map_or(Ok(()), |completed| completed.write(progress))?;
     Ok(Built {
         raw: raw(order, &plan, plan.layout.sector_size),
         raws: plan.layouts().map(|it| (it.sector_size, raw(order, &plan, it.sector_size))).collect(),

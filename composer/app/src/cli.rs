@@ -17,6 +17,7 @@ mod render;
 pub mod run;
 pub mod schema;
 pub mod smoke;
+pub mod store;
 pub mod target;
 pub mod terminal;
 pub mod toolbox;
@@ -61,6 +62,7 @@ fn dispatch(arguments: &Arguments, terminal: &Terminal) -> Result<ExitCode, Fail
         Verb::Diff(arguments) => return diff::run(arguments, terminal),
         Verb::Check(arguments) => check::run(arguments, terminal),
         Verb::Lock(arguments) => lock::run(arguments, global, terminal),
+        Verb::Store(arguments) => store::run(arguments, global, terminal),
         Verb::Plan(arguments) => plan::run(arguments, global, terminal),
         Verb::Build(arguments) => build::run(arguments, global, terminal),
         Verb::Verify(arguments) => verify::run(arguments, global, terminal),

@@ -6,6 +6,7 @@
 pub mod archive;
 pub mod beside;
 pub mod build;
+pub mod bundle;
 pub mod cli;
 pub mod diff;
 pub mod draft;
