@@ -16,6 +16,7 @@ pub mod progress;
 mod render;
 pub mod run;
 pub mod schema;
+pub mod sign;
 pub mod smoke;
 pub mod store;
 pub mod target;
@@ -67,6 +68,7 @@ fn dispatch(arguments: &Arguments, terminal: &Terminal) -> Result<ExitCode, Fail
         Verb::Build(arguments) => build::run(arguments, global, terminal),
         Verb::Verify(arguments) => verify::run(arguments, global, terminal),
         Verb::Inspect(arguments) => inspect::run(arguments, terminal),
+        Verb::Sign(arguments) => sign::run(arguments, global, terminal),
         Verb::Smoke(arguments) => smoke::run(arguments, global, terminal),
         Verb::Run(arguments) => run::run(arguments, global, terminal),
         Verb::Target(arguments) => target::run(arguments, global, terminal),

@@ -8,6 +8,7 @@
 
 mod framing;
 mod keyring;
+pub mod sign;
 
 use std::io::Read as _;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};

@@ -7,7 +7,8 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use goni_model::name::{InvalidName, Name, Url};
 
 use crate::cli::{
-    build, check, completions, diff, inspect, lock, plan, run, schema, smoke, store, target, toolbox, verify,
+    build, check, completions, diff, inspect, lock, plan, run, schema, sign, smoke, store, target, toolbox,
+    verify,
 };
 use crate::workshop::Choices;
 
@@ -42,6 +43,8 @@ pub enum Verb {
     Inspect(inspect::InspectArguments),
     /// Show what differs between two images
     Diff(diff::DiffArguments),
+    /// Sign the digests of finished images with a key of yours
+    Sign(sign::SignArguments),
     /// Build, then boot the image in QEMU and check it from inside
     Smoke(smoke::SmokeArguments),
     /// Build, then boot the image in QEMU at this terminal

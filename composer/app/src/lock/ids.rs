@@ -55,6 +55,12 @@ pub struct Completed {
 }
 
 impl Completed {
+    /// The lock.
+    #[must_use]
+    pub const fn lock(&self) -> &Lock {
+        &self.lock
+    }
+
     /// Writes the lock, and says what changed in it.
     ///
     /// # Errors
