@@ -20,6 +20,7 @@ use goni_model::digest::Sha256Digest;
 use goni_model::layout::{Layout, Role};
 use goni_model::lock::Lock;
 use goni_model::name::Name;
+use goni_model::number::to_u64;
 use goni_model::plan::{Plan, StageId, StageKind};
 use goni_model::recipe::OutputFormat;
 use goni_model::size::SectorSize;
@@ -33,6 +34,8 @@ use crate::host::disk_file::DiskFile;
 use crate::host::files::lock::Lock as FileLock;
 use crate::host::files::{self, FileError};
 use crate::host::scratch::Scratch;
+use crate::index::sizes::Since;
+use crate::index::{self, Index};
 use crate::progress::{Progress, Unit};
 use crate::project::Project;
 use crate::resolve;
@@ -40,10 +43,10 @@ use crate::rules;
 use crate::stages::image::{self, Parts, Variant, Written};
 use crate::stages::modules::Recorded;
 use crate::stages::{board, boot, overlay, settings, state};
-use crate::verify::{self, Expectations};
+use crate::verify::{self, Expectations, Meant};
 use crate::workshop::Workshop;
 
-pub use manifest::{Effective, Manifest, OutputFile, PartitionLine};
+pub use manifest::{BesideFile, Effective, Manifest, OutputFile, PartitionLine};
 
 /// The version of the code that stages are identified by.
 const CODE: &str = env!("CARGO_PKG_VERSION");
@@ -74,6 +77,8 @@ pub struct Built {
     pub root_hash: Option<String>,
     /// Identifier of the state partition.
     pub state_uuid: Uuid,
+    /// What it was before, if there was an image before.
+    pub since: Option<Since>,
     /// Payloads for which a stand-in was used.
     pub stand_ins: Vec<String>,
     /// Whether it was there already, unchanged.
@@ -85,6 +90,8 @@ pub struct Built {
 enum BuildError {
     #[error("writing the manifest")]
     Manifest(#[from] serde_json::Error),
+    #[error("writing the index")]
+    Index(#[source] std::io::Error),
     #[error("the image failed its checks and gets no name: {failed}")]
     Refused { failed: String },
     #[error("`{path}` is in the way: it is a {kind}")]
@@ -94,7 +101,7 @@ enum BuildError {
 impl Classify for BuildError {
     fn class(&self) -> Class {
         match self {
-            Self::Manifest(_) => Class::Bug,
+            Self::Manifest(_) | Self::Index(_) => Class::Bug,
             Self::Refused { .. } => Class::Check,
             _ => Class::Environment,
         }
@@ -179,19 +186,31 @@ pub fn build(
         content: &finished.contents,
         date: finished.date,
     };
-    let made = make(&scratch, &parts, &plan, workshop, progress)?;
+    let laid = inputs.laid(order);
+    let source = index::Source {
+        project,
+        lock: &lock,
+        root: &finished.root,
+        state: &finished.state,
+        content: &finished.contents,
+        modules: &finished.modules,
+        laid: &laid,
+    };
+    let before = last(&order.out, &plan);
+    let made = make(&scratch, &parts, (&source, before.as_ref()), &plan, workshop, progress)?;
     let manifest = Manifest {
         rules: &rulings,
         modules: finished.modules,
         ..manifest_of(project, &lock, &plan, build, &inputs, &listed, &made)
     };
-    finish(&scratch, &order.out, &plan, &manifest, &made.files)?;
+    finish(&scratch, &order.out, &plan, &manifest, &made)?;
     Ok(Built {
         raw: raw(order, &plan, plan.layout.sector_size),
         raws: plan.layouts().map(|it| (it.sector_size, raw(order, &plan, it.sector_size))).collect(),
         files: made.files,
         root_hash: made.written.root_hash.map(|hash| hash.to_string()),
         state_uuid: image::partition_uuid(&project.recipe, &project.target, Role::State),
+        since: made.since,
         stand_ins: inputs.stand_ins,
         unchanged: false,
     })
@@ -325,13 +344,15 @@ fn unchanged(
     let text = files::read_capped(&order.out.join(manifest_name(plan)), 64 << 20).ok()?;
     let known: manifest::Known = serde_json::from_slice(&text).ok()?;
     let same = known.build == *build.digest()
-        && known.files.iter().all(|(name, file)| files::size(&order.out.join(name)) == Some(file.size));
+        && known.files.iter().all(|(name, file)| files::size(&order.out.join(name)) == Some(file.size))
+        && known.beside.iter().all(|(name, file)| files::size(&order.out.join(name)) == Some(file.size));
     same.then(|| Built {
         raw: raw(order, plan, plan.layout.sector_size),
         raws: plan.layouts().map(|it| (it.sector_size, raw(order, plan, it.sector_size))).collect(),
         files: known.files,
         root_hash: known.written.root_hash,
         state_uuid: image::partition_uuid(&project.recipe, &project.target, Role::State),
+        since: None,
         stand_ins: inputs.stand_ins.clone(),
         unchanged: true,
     })
@@ -341,16 +362,31 @@ fn manifest_name(plan: &Plan) -> String {
     format!("{}.manifest.json", plan.stem())
 }
 
+/// The index of the image that was built last in this place: of the same name and version, or else the one
+/// that `manifest.json` leads to, if it has the same name. One that cannot be read tells nothing of growth.
+fn last(out: &Path, plan: &Plan) -> Option<Index> {
+    let of_stem = |stem: &str| index::read(&out.join(format!("{stem}{}", index::SUFFIX))).ok();
+    of_stem(&plan.stem()).or_else(|| {
+        let known: manifest::Titled =
+            serde_json::from_slice(&files::read_capped(&out.join("manifest.json"), 64 << 20).ok()?).ok()?;
+        let same = known.name == plan.name && known.arch == plan.arch.to_string();
+        of_stem(&format!("{}_{}_{}", known.name, known.version, known.arch)).filter(|_| same)
+    })
+}
+
 /// What `make` leaves in the scratch directory.
 struct Made {
     written: Written,
     files: BTreeMap<String, OutputFile>,
+    beside: BTreeMap<String, BesideFile>,
+    since: Option<Since>,
 }
 
 /// Writes, verifies and exports, all in the scratch directory: an image for each sector size.
 fn make(
     scratch: &Scratch,
     parts: &Parts<'_>,
+    (source, before): (&index::Source<'_>, Option<&Index>),
     plan: &Plan,
     workshop: &Workshop,
     progress: &dyn Progress,
@@ -358,10 +394,22 @@ fn make(
     let raw = |layout: &Layout| scratch.path().join(plan.file_name(layout.sector_size, OutputFormat::Raw));
     let variant = |layout| Variant { path: raw(layout), layout };
     let variants: Vec<_> = plan.further_layouts.iter().map(variant).collect();
-    let (disks, written) = image::write(&raw(&plan.layout), parts, &variants, progress)?;
+    let (disks, written, booting) = image::write(&raw(&plan.layout), parts, &variants, progress)?;
+    let traced = index::Written {
+        initrd: &booting.initrd,
+        boot: &booting.partitions,
+        stored: &booting.stored,
+        root_used: written.root_size.get(),
+    };
+    let index = index::make(source, &traced)?;
+    drop(booting);
+    let sizes = index.sizes(before);
+    sizes.within_budget()?;
+    let builder = builder_paths(source.project, scratch, workshop);
+    let meant = Meant::new(&index, &builder);
     for (disk, layout) in disks.iter().zip(plan.layouts()) {
         workshop.interrupt().check()?;
-        read_back(disk, layout, parts, &written, progress)?;
+        read_back(disk, layout, parts, &written, &meant, progress)?;
     }
     progress.begin("export", None, Unit::Bytes);
     let mut files = BTreeMap::new();
@@ -375,8 +423,29 @@ fn make(
         files.insert(name(OutputFormat::Raw), file(exported.raw));
         files.extend(exported.qcow2.map(|qcow2| (name(OutputFormat::Qcow2), file(qcow2))));
     }
-    progress.end("export", &format!("{} files", files.len()));
-    Ok(Made { written, files })
+    let name = format!("{}{}", plan.stem(), index::SUFFIX);
+    let packed = pack(&index, &written, &scratch.path().join(&name))?;
+    let beside = BTreeMap::from([(name, packed)]);
+    progress.end("export", &format!("{} files", files.len() + beside.len()));
+    Ok(Made { written, files, beside, since: sizes.since })
+}
+
+/// Paths of this machine that tell where an image was built: those of more than one name, as `/srv` is a word.
+fn builder_paths(project: &Project, scratch: &Scratch, workshop: &Workshop) -> Vec<String> {
+    let places = [project.root.as_path(), scratch.path(), workshop.cache()];
+    let long = places.into_iter().filter(|path| path.is_absolute() && path.components().count() > 2);
+    let mut paths: Vec<String> = long.filter_map(|path| path.to_str().map(str::to_owned)).collect();
+    paths.sort();
+    paths.dedup();
+    paths
+}
+
+/// Writes an index to a file.
+fn pack(index: &Index, written: &Written, path: &Path) -> Result<BesideFile, Failure> {
+    let partitions: Vec<Uuid> = written.partitions.iter().map(|(_, uuid)| *uuid).collect();
+    let bytes = index::pack(index, &partitions).map_err(BuildError::Index)?;
+    files::replace(path, &bytes, 0o644)?;
+    Ok(BesideFile { size: to_u64(bytes.len()), sha256: Sha256Digest::of(&bytes) })
 }
 
 /// Reads the finished bytes back with readers that share no code with the writers, and compares them
@@ -386,9 +455,10 @@ fn read_back(
     layout: &Layout,
     parts: &Parts<'_>,
     written: &Written,
+    meant: &Meant<'_>,
     progress: &dyn Progress,
 ) -> Result<(), Failure> {
-    let mut findings = verify::verify(disk, progress)?;
+    let mut findings = verify::verify_built(disk, meant, progress)?;
     let uuids: BTreeMap<Role, Uuid> = written.partitions.iter().copied().collect();
     let slots = layout.slots();
     findings.compare(&Expectations {
@@ -450,6 +520,7 @@ fn manifest_of<'a>(
         build,
         stand_ins: inputs.stand_ins.clone(),
         files: made.files.clone(),
+        beside: made.beside.clone(),
         partitions: partitions.collect(),
         written: &made.written,
         inputs: listed,
@@ -472,17 +543,18 @@ fn finish(
     out: &Path,
     plan: &Plan,
     manifest: &Manifest<'_>,
-    files: &BTreeMap<String, OutputFile>,
+    made: &Made,
 ) -> Result<(), Failure> {
     let manifest_name = manifest_name(plan);
     let mut text = serde_json::to_vec_pretty(manifest).map_err(BuildError::Manifest)?;
     text.push(b'\n');
     let mut sums = other_sums(out, &plan.stem())?;
-    sums.extend(files.iter().map(|(name, file)| (name.clone(), file.sha256.to_string())));
+    sums.extend(made.files.iter().map(|(name, file)| (name.clone(), file.sha256.to_string())));
+    sums.extend(made.beside.iter().map(|(name, file)| (name.clone(), file.sha256.to_string())));
     sums.insert(manifest_name.clone(), Sha256Digest::of(&text).to_string());
     let sums: String = sums.iter().map(|(name, sha256)| format!("{sha256}  {name}\n")).collect();
     files::flush_filesystem(scratch.path())?;
-    for name in files.keys() {
+    for name in made.files.keys().chain(made.beside.keys()) {
         files::rename(&scratch.path().join(name), &out.join(name))?;
     }
     files::replace(&out.join("SHA256SUMS"), sums.as_bytes(), 0o644)?;

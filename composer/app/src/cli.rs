@@ -14,11 +14,13 @@ pub mod progress;
 mod render;
 pub mod run;
 pub mod schema;
+pub mod size;
 pub mod smoke;
 pub mod target;
 pub mod terminal;
 pub mod toolbox;
 pub mod verify;
+pub mod why;
 
 use std::process::ExitCode;
 
@@ -61,6 +63,8 @@ fn dispatch(arguments: &Arguments, terminal: &Terminal) -> Result<ExitCode, Fail
         Verb::Plan(arguments) => plan::run(arguments, global, terminal),
         Verb::Build(arguments) => build::run(arguments, global, terminal),
         Verb::Verify(arguments) => verify::run(arguments, global, terminal),
+        Verb::Size(arguments) => size::run(arguments, global, terminal),
+        Verb::Why(arguments) => why::run(arguments, global, terminal),
         Verb::Smoke(arguments) => smoke::run(arguments, global, terminal),
         Verb::Run(arguments) => run::run(arguments, global, terminal),
         Verb::Target(arguments) => target::run(arguments, global, terminal),

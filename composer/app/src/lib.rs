@@ -10,6 +10,7 @@ pub mod cli;
 pub mod draft;
 pub mod failure;
 pub mod host;
+pub mod index;
 pub mod modinfo;
 pub mod progress;
 pub mod project;

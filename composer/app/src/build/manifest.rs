@@ -37,6 +37,8 @@ pub struct Manifest<'a> {
     pub stand_ins: Vec<String>,
     /// The files, by name: size and digest.
     pub files: BTreeMap<String, OutputFile>,
+    /// What tells of the image, beside it, by name.
+    pub beside: BTreeMap<String, BesideFile>,
     /// The partitions, in order of place.
     pub partitions: Vec<PartitionLine>,
     /// What was decided by writing.
@@ -72,6 +74,15 @@ pub struct OutputFile {
     pub sector_size: u64,
 }
 
+/// A file that tells of an image, beside it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BesideFile {
+    /// Its size in bytes.
+    pub size: u64,
+    /// Its digest.
+    pub sha256: Sha256Digest,
+}
+
 /// A partition.
 #[derive(Debug, Clone, Serialize)]
 pub struct PartitionLine {
@@ -99,6 +110,8 @@ pub struct Effective {
 pub(super) struct Known {
     pub(super) build: Sha256Digest,
     pub(super) files: BTreeMap<String, OutputFile>,
+    #[serde(default)]
+    pub(super) beside: BTreeMap<String, BesideFile>,
     pub(super) written: KnownWritten,
 }
 
@@ -106,4 +119,12 @@ pub(super) struct Known {
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 pub(super) struct KnownWritten {
     pub(super) root_hash: Option<String>,
+}
+
+/// As much of a manifest as says which image it is of.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+pub(super) struct Titled {
+    pub(super) name: String,
+    pub(super) version: String,
+    pub(super) arch: String,
 }

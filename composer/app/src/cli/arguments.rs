@@ -6,7 +6,9 @@ use std::str::FromStr;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use goni_model::name::{InvalidName, Name, Url};
 
-use crate::cli::{build, check, completions, lock, plan, run, schema, smoke, target, toolbox, verify};
+use crate::cli::{
+    build, check, completions, lock, plan, run, schema, size, smoke, target, toolbox, verify, why,
+};
 use crate::workshop::Choices;
 
 /// Turns a recipe into a disk image that boots, and proves it.
@@ -34,6 +36,10 @@ pub enum Verb {
     Build(build::BuildArguments),
     /// Read a finished image back and check it
     Verify(verify::VerifyArguments),
+    /// Say who brought a path of an image, or a package, and why
+    Why(why::WhyArguments),
+    /// Say what takes the room of an image's root, and what grew
+    Size(size::SizeArguments),
     /// Build, then boot the image in QEMU and check it from inside
     Smoke(smoke::SmokeArguments),
     /// Build, then boot the image in QEMU at this terminal

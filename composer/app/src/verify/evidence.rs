@@ -25,6 +25,8 @@ pub(super) use system_partition::{BootProfile, SystemFile, SystemPartition};
 
 use super::VerifyError;
 use super::board;
+use super::leaks::Leaks;
+use super::meant::Meant;
 use super::objection::Objection;
 use crate::host::disk_file::{DiskFile, Window};
 
@@ -112,6 +114,10 @@ pub(super) struct Evidence<'a> {
     pub(super) root_hash: Reading<RootHash>,
     /// The state partition.
     pub(super) state: Reading<State>,
+    /// What the build knows of it, if it was just built.
+    pub(super) meant: Option<&'a Meant<'a>>,
+    /// What was found in the bytes of its files.
+    pub(super) leaks: Leaks,
 }
 
 /// What is mounted as the state where it is encrypted: the device makes it at its first boot.
@@ -146,6 +152,8 @@ impl<'a> Evidence<'a> {
             root: Reading::Absent("there is no root partition".to_owned()),
             root_hash: Reading::Absent("the root has no hash tree".to_owned()),
             state: Reading::Absent("there is no state partition".to_owned()),
+            meant: None,
+            leaks: Leaks::default(),
             table: Reading::of(table),
         };
         let types: Vec<_> = evidence.partitions().iter().map(|partition| partition.type_guid).collect();

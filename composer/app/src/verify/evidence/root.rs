@@ -27,6 +27,9 @@ const ENTRIES_LIMIT: usize = 4_000_000;
 /// Most bytes of a file that a check reads.
 pub(in crate::verify) const FILE_LIMIT: u64 = 64 << 20;
 
+/// Bytes of a file that are handed out together.
+const STRETCH: u64 = 1 << 20;
+
 /// A part of a disk, as `erofs-rs` wants it.
 #[derive(Debug, Clone, Copy)]
 struct Volume<'a> {
@@ -215,6 +218,34 @@ impl<'a> Root<'a> {
             }
         }
         Ok(content)
+    }
+
+    /// Hands out the content of a regular file, a stretch at a time.
+    pub(in crate::verify) fn stream(
+        &self,
+        path: &TreePath,
+        node: &Node,
+        each: &mut dyn FnMut(&[u8]),
+    ) -> Result<(), Objection> {
+        let unreadable = |problem: String| Objection::differs(format!("content of `{path}`"), problem);
+        let failed = |error: erofs_rs::Error| unreadable(chain(&error));
+        let mut file = self.file_system.open_inode_file(node.0).map_err(failed)?;
+        let mut stretch = vec![0; to_usize(node.size().min(STRETCH))];
+        let mut left = node.size();
+        while left > 0 {
+            // Whole stretches, whatever single reads bring.
+            let wanted = to_usize(left.min(STRETCH));
+            let mut filled = 0;
+            while filled < wanted {
+                match now(file.read(&mut stretch[filled..wanted])).map_err(failed)? {
+                    0 => return Err(unreadable(format!("{left} bytes before its end it ends"))),
+                    count => filled += count,
+                }
+            }
+            each(&stretch[..wanted]);
+            left -= to_u64(wanted);
+        }
+        Ok(())
     }
 
     /// The content of a file that may be missing; anything but a regular file there is wrong.
