@@ -17,12 +17,14 @@ mod render;
 pub mod run;
 pub mod schema;
 pub mod sign;
+pub mod size;
 pub mod smoke;
 pub mod store;
 pub mod target;
 pub mod terminal;
 pub mod toolbox;
 pub mod verify;
+pub mod why;
 
 use std::process::ExitCode;
 
@@ -69,6 +71,8 @@ fn dispatch(arguments: &Arguments, terminal: &Terminal) -> Result<ExitCode, Fail
         Verb::Verify(arguments) => verify::run(arguments, global, terminal),
         Verb::Inspect(arguments) => inspect::run(arguments, terminal),
         Verb::Sign(arguments) => sign::run(arguments, global, terminal),
+        Verb::Size(arguments) => size::run(arguments, global, terminal),
+        Verb::Why(arguments) => why::run(arguments, global, terminal),
         Verb::Smoke(arguments) => smoke::run(arguments, global, terminal),
         Verb::Run(arguments) => run::run(arguments, global, terminal),
         Verb::Target(arguments) => target::run(arguments, global, terminal),

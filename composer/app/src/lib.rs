@@ -13,6 +13,7 @@ pub mod diff;
 pub mod draft;
 pub mod failure;
 pub mod host;
+pub mod index;
 pub mod inspection;
 pub mod lock;
 pub mod modinfo;

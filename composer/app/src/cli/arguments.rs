@@ -7,8 +7,8 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use goni_model::name::{InvalidName, Name, Url};
 
 use crate::cli::{
-    build, check, completions, diff, inspect, lock, plan, run, schema, sign, smoke, store, target, toolbox,
-    verify,
+    build, check, completions, diff, inspect, lock, plan, run, schema, sign, size, smoke, store, target,
+    toolbox, verify, why,
 };
 use crate::workshop::Choices;
 
@@ -45,6 +45,10 @@ pub enum Verb {
     Diff(diff::DiffArguments),
     /// Sign the digests of finished images with a key of yours
     Sign(sign::SignArguments),
+    /// Say who brought a path of an image, or a package, and why
+    Why(why::WhyArguments),
+    /// Say what takes the room of an image's root, and what grew
+    Size(size::SizeArguments),
     /// Build, then boot the image in QEMU and check it from inside
     Smoke(smoke::SmokeArguments),
     /// Build, then boot the image in QEMU at this terminal

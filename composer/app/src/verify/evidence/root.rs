@@ -41,6 +41,9 @@ const PIECE: usize = 128 << 10;
 /// Most bytes of a file that a check reads.
 pub(in crate::verify) const FILE_LIMIT: u64 = 64 << 20;
 
+/// Bytes of a file that are handed out together.
+const STRETCH: u64 = 1 << 20;
+
 /// A part of a disk, as `erofs-rs` wants it.
 #[derive(Debug, Clone, Copy)]
 struct Volume<'a> {
@@ -287,27 +290,41 @@ impl<'a> Root<'a> {
 
     /// The digest of a regular file's content, of up to 16 GiB: an inode can claim any size, of holes alone.
     pub(in crate::verify) fn digest(&self, path: &TreePath, node: &Node) -> Result<Sha256Digest, Objection> {
-        let failed =
-            |error: erofs_rs::Error| Objection::differs(format!("content of `{path}`"), chain(&error));
         if node.size() > DIGEST_LIMIT {
             let observed = format!("{} are too much to look at", ByteCount::new(node.size()));
             return Err(Objection::differs(format!("content of `{path}`"), observed));
         }
-        let mut file = self.file_system.open_inode_file(node.0).map_err(failed)?;
-        let (mut hasher, mut piece, mut size) = (Sha256::new(), vec![0; PIECE], 0);
-        loop {
-            let count = now(file.read(&mut piece)).map_err(failed)?;
-            if count == 0 {
-                break;
-            }
-            hasher.update(&piece[..count]);
-            size += to_u64(count);
-        }
-        if size != node.size() {
-            let observed = format!("it ends after {size} bytes");
-            return Err(Objection::differs(format!("content of `{path}`"), observed));
-        }
+        let mut hasher = Sha256::new();
+        self.stream(path, node, &mut |stretch| hasher.update(stretch))?;
         Ok(Sha256Digest::finish(hasher))
+    }
+
+    /// Hands out the content of a regular file, a stretch at a time.
+    pub(in crate::verify) fn stream(
+        &self,
+        path: &TreePath,
+        node: &Node,
+        each: &mut dyn FnMut(&[u8]),
+    ) -> Result<(), Objection> {
+        let unreadable = |problem: String| Objection::differs(format!("content of `{path}`"), problem);
+        let failed = |error: erofs_rs::Error| unreadable(chain(&error));
+        let mut file = self.file_system.open_inode_file(node.0).map_err(failed)?;
+        let mut stretch = vec![0; to_usize(node.size().min(STRETCH))];
+        let mut left = node.size();
+        while left > 0 {
+            // Whole stretches, whatever single reads bring.
+            let wanted = to_usize(left.min(STRETCH));
+            let mut filled = 0;
+            while filled < wanted {
+                match now(file.read(&mut stretch[filled..wanted])).map_err(failed)? {
+                    0 => return Err(unreadable(format!("{left} bytes before its end it ends"))),
+                    count => filled += count,
+                }
+            }
+            each(&stretch[..wanted]);
+            left -= to_u64(wanted);
+        }
+        Ok(())
     }
 
     /// The content of a file that may be missing; anything but a regular file there is wrong.
