@@ -7,6 +7,8 @@ pub mod arguments;
 pub mod build;
 pub mod check;
 pub mod completions;
+pub mod diff;
+pub mod inspect;
 pub mod lock;
 mod panic;
 pub mod plan;
@@ -56,11 +58,13 @@ fn dispatch(arguments: &Arguments, terminal: &Terminal) -> Result<ExitCode, Fail
     let global = &arguments.global;
     let done = match &arguments.verb {
         Verb::Toolbox(arguments) => return toolbox::run(arguments, global, terminal),
+        Verb::Diff(arguments) => return diff::run(arguments, terminal),
         Verb::Check(arguments) => check::run(arguments, terminal),
         Verb::Lock(arguments) => lock::run(arguments, global, terminal),
         Verb::Plan(arguments) => plan::run(arguments, global, terminal),
         Verb::Build(arguments) => build::run(arguments, global, terminal),
         Verb::Verify(arguments) => verify::run(arguments, global, terminal),
+        Verb::Inspect(arguments) => inspect::run(arguments, terminal),
         Verb::Smoke(arguments) => smoke::run(arguments, global, terminal),
         Verb::Run(arguments) => run::run(arguments, global, terminal),
         Verb::Target(arguments) => target::run(arguments, global, terminal),

@@ -9,6 +9,7 @@ pub mod ext4;
 pub mod fat;
 pub mod gpt;
 pub mod qcow2;
+pub mod read_at;
 pub mod tree;
 pub mod uki;
 pub mod verity;

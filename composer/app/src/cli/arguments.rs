@@ -6,7 +6,9 @@ use std::str::FromStr;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use goni_model::name::{InvalidName, Name, Url};
 
-use crate::cli::{build, check, completions, lock, plan, run, schema, smoke, target, toolbox, verify};
+use crate::cli::{
+    build, check, completions, diff, inspect, lock, plan, run, schema, smoke, target, toolbox, verify,
+};
 use crate::workshop::Choices;
 
 /// Turns a recipe into a disk image that boots, and proves it.
@@ -31,9 +33,13 @@ pub enum Verb {
     /// Show what a build would do
     Plan(plan::PlanArguments),
     /// Build an image and verify it
-    Build(build::BuildArguments),
+    Build(build::BuildVerb),
     /// Read a finished image back and check it
     Verify(verify::VerifyArguments),
+    /// Show what an image is made of
+    Inspect(inspect::InspectArguments),
+    /// Show what differs between two images
+    Diff(diff::DiffArguments),
     /// Build, then boot the image in QEMU and check it from inside
     Smoke(smoke::SmokeArguments),
     /// Build, then boot the image in QEMU at this terminal
@@ -84,6 +90,7 @@ impl Global {
             mirror: given("debian").map(|mirror| mirror.url.to_string()),
             mirrors: others.map(|mirror| (mirror.archive.clone(), mirror.url.to_string())).collect(),
             cache: self.cache.clone(),
+            trees: None,
             offline: self.offline,
         }
     }
@@ -107,6 +114,17 @@ pub enum Report {
     Text,
     /// One JSON value.
     Json,
+}
+
+/// How what an image is made of is shown.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Form {
+    /// Lines for people.
+    Text,
+    /// One JSON value.
+    Json,
+    /// Tables for pull requests.
+    Markdown,
 }
 
 /// Where an archive is fetched from.
