@@ -46,7 +46,10 @@ fn a_time_a_random_number_and_the_order_of_a_directory_are_found_with_their_scri
     let output = project.program(&["build", "--twice", recipe]).output().unwrap();
     let said = said(&output);
     assert_eq!(output.status.code(), Some(7), "{said}");
-    assert!(said.contains("two builds of `goni-qemu_0.1.0_amd64` differ: `/etc/fickle-order`: from byte"), "{said}");
+    assert!(
+        said.contains("two builds of `goni-qemu_0.1.0_amd64` differ: `/etc/fickle-order`: from byte"),
+        "{said}"
+    );
     for name in ["stamp", "token"] {
         assert!(said.contains(&format!("also different: `/etc/fickle-{name}`: from byte")), "{said}");
     }

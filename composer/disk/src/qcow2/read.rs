@@ -135,7 +135,7 @@ impl<R: ReadAt> Reader<R> {
         for (index, entry) in (0..).zip(&self.l1) {
             let at = self.header.l1_offset + index * 8;
             let offset = entry & OFFSET;
-            if entry & !(OFFSET | COPIED) != 0 || offset % cluster != 0 {
+            if entry & !(OFFSET | COPIED) != 0 || !offset.is_multiple_of(cluster) {
                 return Err(corrupt(at, format!("an entry of the L1 table is {entry:#x}")));
             }
             if offset == 0 {

@@ -101,7 +101,7 @@ pub(super) fn read(source: &impl ReadAt) -> Result<Header, ReadError> {
         let problem = format!("{} entries of the L1 table are too few for a disk of {size} bytes", word(36));
         return Err(corrupt(36, problem));
     }
-    if header.l1_offset % header.cluster() != 0 {
+    if !header.l1_offset.is_multiple_of(header.cluster()) {
         return Err(corrupt(40, format!("the L1 table is at {}", header.l1_offset)));
     }
     Ok(header)
@@ -142,7 +142,7 @@ impl Header {
         }
         let offset = entry & OFFSET;
         let flags = if self.version == 3 { COPIED | ZEROS } else { COPIED };
-        if entry & !(OFFSET | flags) != 0 || offset % self.cluster() != 0 {
+        if entry & !(OFFSET | flags) != 0 || !offset.is_multiple_of(self.cluster()) {
             return Err(wrong());
         }
         Ok(if offset == 0 || entry & ZEROS != 0 { Place::Zeros } else { Place::Plain(offset) })
