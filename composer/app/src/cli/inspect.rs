@@ -28,7 +28,7 @@ pub struct InspectArguments {
 /// image that needs another file; `Content` if it is none of ours, damaged or cut short.
 pub fn run(arguments: &InspectArguments, terminal: &Terminal) -> Result<(), Failure> {
     let path = &arguments.image;
-    let read = || Ok::<_, ReadingError>(reading::inspect(&Image::open(path)?)?);
+    let read = || -> Result<_, ReadingError> { reading::inspect(&Image::open(path)?) };
     let found =
         read().map_err(|error| Failure::from(error).during(format!("inspecting `{}`", path.display())))?;
     terminal.show(match arguments.report {
