@@ -132,6 +132,11 @@ fn mutated(root: &Path, image: &Image) -> PathBuf {
     let lock = root.join("recipes").join(extended);
     if lock.is_file() {
         fs::copy(lock, recipe.with_extension("lock")).unwrap();
+        // It takes the mutation in; nothing is fetched for that, and no version moves.
+        let mut command = Command::new(env!("CARGO_BIN_EXE_goni-compose"));
+        let output = command.args(["lock", "--quiet"]).arg(&recipe).output().unwrap();
+        let errors = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success(), "{}: {errors}", names(image));
     }
     recipe
 }

@@ -6,9 +6,9 @@
 
 mod cache;
 mod export;
-mod inputs;
+pub(crate) mod inputs;
 mod manifest;
-mod modules;
+pub(crate) mod modules;
 pub mod plan;
 mod snapshot;
 pub mod twice;
@@ -35,6 +35,7 @@ use crate::host::files::lock::Lock as FileLock;
 use crate::host::files::{self, FileError};
 use crate::host::image::Image;
 use crate::host::scratch::Scratch;
+use crate::lock::ids;
 use crate::progress::{Progress, Unit};
 use crate::project::Project;
 use crate::resolve;
@@ -61,6 +62,8 @@ pub struct Order {
     pub force: bool,
     /// Where the image is of another architecture, let none of this machine's programs configure it.
     pub emulate: bool,
+    /// Take ids of users and groups that differ from the lock's into the lock.
+    pub accept_ids: bool,
 }
 
 /// A verified image.
@@ -148,7 +151,10 @@ pub fn build(
     let build = StageId::of(StageKind::Export, &program, "", plan.id(StageKind::Export), plan.source_date);
     let names = output_names(project, &plan);
     check_places(&order.out, &names)?;
+    // A lock without ids was never built from: only a finished tree has them.
     if !order.force
+        && !order.accept_ids
+        && !lock.ids.is_empty()
         && let Some(built) = unchanged(project, order, &plan, build, &inputs)
     {
         progress.end("build", "nothing changed");
@@ -164,6 +170,7 @@ pub fn build(
     rules::confess(project, &rulings, progress);
     let sources = cache::Ingredients { lock: &lock, twins, modules: &modules };
     let finished = finished(project, &sources, &plan, &inputs, workshop, progress)?;
+    ids::settle(project, &lock, (&finished.root, &finished.contents), order.accept_ids, progress)?;
     files::create_directories(&order.out)?;
     for left in
         files::names(&order.out)?.iter().filter(|name| name.starts_with(&format!(".{}.", plan.stem())))

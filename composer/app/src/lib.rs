@@ -12,6 +12,7 @@ pub mod draft;
 pub mod failure;
 pub mod host;
 pub mod inspection;
+pub mod lock;
 pub mod modinfo;
 pub mod progress;
 pub mod project;

@@ -26,6 +26,7 @@ mod objection;
 mod owners;
 mod packages;
 mod partition_table;
+mod raspberry_pi;
 pub mod reading;
 mod root;
 mod state;
@@ -81,6 +82,7 @@ const CHECKS: &[Check] = &[
     check("no-secrets", no_secrets::inspect),
     check("packages", packages::inspect),
     check("partition-table", partition_table::inspect),
+    check("raspberrypi", raspberry_pi::inspect),
     check("root", root::inspect),
     check("root-owners-and-modes", owners::inspect),
     check("state", state::inspect),

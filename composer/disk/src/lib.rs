@@ -14,3 +14,4 @@ pub mod tree;
 pub mod uki;
 pub mod verity;
 pub mod write_log;
+pub mod zboot;

@@ -43,6 +43,9 @@ pub struct BuildArguments {
     /// Emulate every program of an image of another architecture: slower, for suspicion
     #[arg(long)]
     pub emulate: bool,
+    /// Take ids of users and groups that differ from the lock's into the lock
+    #[arg(long)]
+    pub accept_ids: bool,
 }
 
 impl BuildArguments {
@@ -60,7 +63,7 @@ impl BuildArguments {
         let payloads: BTreeMap<_, _> =
             self.payload.iter().map(|given| (given.name.clone(), given.path.clone())).collect();
         let out = global.out.clone().unwrap_or_else(|| project.root.join("out"));
-        Order { payloads, out, force: self.force, emulate: self.emulate }
+        Order { payloads, out, force: self.force, emulate: self.emulate, accept_ids: self.accept_ids }
     }
 }
 

@@ -132,7 +132,13 @@ fn check(name: &Name, global: &Global, terminal: &Terminal) -> Result<(), Failur
     let workshop = Workshop::open(global.choices())?;
     for project in recipes {
         let out = global.out.clone().unwrap_or_else(|| project.root.join("out"));
-        let order = Order { payloads: std::collections::BTreeMap::new(), out, force: false, emulate: false };
+        let order = Order {
+            payloads: std::collections::BTreeMap::new(),
+            out,
+            force: false,
+            emulate: false,
+            accept_ids: false,
+        };
         let built = build::build(&project, &order, &workshop, terminal.progress())?;
         terminal.show(table(&project, &board_fit(&Image::open(&built.raw)?)?))?;
     }

@@ -202,6 +202,15 @@ impl<'a> Evidence<'a> {
         self.partitions().iter().find(|partition| self.role(partition) == Some(role))
     }
 
+    /// The bytes of a file of the EFI system partition, which was read.
+    pub(super) fn system_file(&self, place: &str) -> Result<Vec<u8>, Objection> {
+        self.esp.aid()?;
+        let window = self.window(Role::Esp);
+        let window = window.ok_or_else(|| Objection::unseen("there is no EFI system partition"))?;
+        system_partition::file(window, place)
+            .map_err(|error| Objection::differs(format!("a file `{place}` that can be read"), chain(&error)))
+    }
+
     /// Offset and size of the partition of a role.
     pub(super) fn extent(&self, role: Role) -> Option<(ByteCount, ByteCount)> {
         let sector_size = self.table.found()?.sector_size;

@@ -20,6 +20,8 @@ const FILES_LIMIT: usize = 10_000;
 
 /// Bytes that are digested together.
 const PIECE: usize = 64 << 10;
+/// Most bytes of a file that is read whole.
+const FILE_LIMIT: u64 = 256 << 20;
 
 /// Sections of kernel images that are read: texts, each below this size.
 const TEXTS: [&str; 3] = [".osrel", ".cmdline", ".uname"];
@@ -168,6 +170,18 @@ fn digest(bytes: &mut impl io::Read) -> io::Result<(u64, Sha256Digest)> {
         hasher.update(&piece[..count]);
         size += to_u64(count);
     }
+}
+
+/// The bytes of a file, of a partition that [`SystemPartition::read`] found whole.
+pub(super) fn file(mut window: Window<'_>, place: &str) -> io::Result<Vec<u8>> {
+    window.seek(SeekFrom::Start(0))?;
+    let file_system = FileSystem::new(window, FsOptions::new().update_accessed_date(false))?;
+    let mut bytes = Vec::new();
+    file_system.root_dir().open_file(place)?.take(FILE_LIMIT + 1).read_to_end(&mut bytes)?;
+    if to_u64(bytes.len()) > FILE_LIMIT {
+        return Err(io::Error::new(io::ErrorKind::InvalidData, "it is too much to look at"));
+    }
+    Ok(bytes)
 }
 
 /// Reads and checks what `fatfs` takes for granted, and that the spare boot sector is the same.
