@@ -47,6 +47,7 @@ pub fn text(image: &Inspection) -> String {
         });
         let (number, name, size) = (partition.number, partition.name(), shown(partition.size));
         let (offset, guid) = (partition.offset, partition.guid);
+        let content = if partition.in_mbr { format!("{content}, in the MBR, too") } else { content };
         line(2, format!("{number} {name:<11} {size:>10} at {offset:>12}  {guid}  {content}").trim_end());
     }
     line(0, &format!("boot        {}", image.boot.method));

@@ -249,6 +249,9 @@ fn what_is_not_a_file_is_told_where_it_belongs() {
     assert!(line.files.is_empty() && line.packages.is_empty());
     let table = difference(Breakage::Table(|table| table.partitions[4].name = "data".to_owned()));
     assert_eq!(table.partitions.len(), 1, "{:?}", table.partitions);
+    let mbr = difference(Breakage::Table(|table| table.in_mbr = Some(table.partitions[0].guid)));
+    let changed: Vec<&str> = mbr.partitions.iter().map(|change| change.what.as_str()).collect();
+    assert_eq!(changed, ["esp in the MBR"]);
     let state = difference(Breakage::State(|state| add(state, "data/x", 0o644, b"x")));
     assert!(state.partitions.iter().any(|change| change.what == "state bytes"), "{:?}", state.partitions);
 }
