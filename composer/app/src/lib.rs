@@ -5,7 +5,9 @@
 
 pub mod archive;
 pub mod beside;
+pub mod bill;
 pub mod build;
+pub mod bundle;
 pub mod cli;
 pub mod diff;
 pub mod draft;
@@ -14,11 +16,14 @@ pub mod host;
 pub mod inspection;
 pub mod lock;
 pub mod modinfo;
+pub mod policy;
 pub mod progress;
 pub mod project;
+pub mod provenance;
 pub mod resolve;
 pub mod rules;
 pub mod shadow;
+pub mod sign;
 pub mod smoke;
 pub mod stages;
 pub mod verify;

@@ -127,7 +127,7 @@ pub(super) fn gather(
 }
 
 /// A payload from its address, by its digest.
-fn download(
+pub(crate) fn download(
     url: &str,
     sha256: &Sha256Digest,
     workshop: &Workshop,

@@ -18,6 +18,7 @@ use crate::gpu;
 use crate::modules;
 use crate::modules::extra::{self, ExtraDoc};
 use crate::name::{Name, SuiteName};
+use crate::policy;
 use crate::recipe::doc::{
     DebianDoc, KernelDoc, OutputDoc, PayloadDoc, RecipeDoc, RootDoc, SourceDoc, StateDoc, SwapDoc,
 };
@@ -67,6 +68,7 @@ pub(super) fn check(doc: &RecipeDoc, known: &Known, checker: &mut Checker) -> Op
     let hardening = promises::hardening(doc.hardening.as_ref(), checker);
     let overridden = doc.rules.as_ref().and_then(|rules| rules.overrides.as_ref());
     let overridden_rules = overridden_rules(overridden.unwrap_or(&BTreeMap::new()), known, checker);
+    let licences = policy::check(doc.policy.as_ref(), checker);
     contradictions(doc, &debian, &hardening, checker);
     let output = output(doc.output.as_ref().unwrap_or(&OutputDoc::default()), checker);
     Some(Recipe {
@@ -87,6 +89,7 @@ pub(super) fn check(doc: &RecipeDoc, known: &Known, checker: &mut Checker) -> Op
         service,
         hardening,
         overridden_rules,
+        licences,
         output,
     })
 }

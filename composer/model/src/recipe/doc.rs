@@ -10,6 +10,7 @@ use toml::Spanned;
 use crate::document::checker::Text;
 use crate::gpu::doc::GpuDoc;
 use crate::modules::ModulesDoc;
+use crate::policy::PolicyDoc;
 
 /// A recipe for goni-compose.
 #[derive(Debug, Default, Deserialize, JsonSchema)]
@@ -61,6 +62,8 @@ pub struct RecipeDoc {
     pub hardening: Option<HardeningDoc>,
     /// Rules of compatibility.
     pub rules: Option<RulesDoc>,
+    /// What the owner allows in the image.
+    pub policy: Option<PolicyDoc>,
     /// What is written.
     pub output: Option<OutputDoc>,
 }
