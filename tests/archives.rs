@@ -229,7 +229,7 @@ fn loose_packages_are_locked_by_digest_and_a_change_is_seen() {
     let output = check();
     assert_eq!(output.status.code(), Some(2), "{}", said(&output));
     assert!(
-        said(&output).contains("no longer satisfies the recipe: `local` was [\"debs/own-tool"),
+        said(&output).contains("no longer satisfies the recipe: `local` has `debs/own-tool"),
         "{}",
         said(&output)
     );

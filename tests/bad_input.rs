@@ -144,7 +144,10 @@ fn a_stale_lock_names_the_key() {
         &project,
         &[],
         2,
-        &["no longer satisfies the recipe: `packages` was", "hint: goni-compose lock"],
+        &[
+            "no longer satisfies the recipe: `packages` has `nano` besides (recipes/_base/appliance.toml:",
+            "hint: goni-compose lock",
+        ],
     );
     assert!(said.contains("nano") && said.contains("qemu-x86_64.lock"), "{said}");
 }

@@ -57,7 +57,7 @@ fn image(path: &Path) -> Layout {
         attributes: Attributes::NONE,
     };
     let partitions = layout.slots().map(partition).collect();
-    let table = Table { disk_guid: derived_uuid(&["test"]), sector_size: SECTORS, partitions };
+    let table = Table { disk_guid: derived_uuid(&["test"]), sector_size: SECTORS, partitions, in_mbr: None };
     gpt::write(&mut disk.whole().unwrap(), layout.disk_size, &table).unwrap();
     let esp = layout.slot(Role::Esp).unwrap();
     let options = fat::Options {

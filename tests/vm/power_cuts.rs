@@ -124,6 +124,8 @@ fn a_kernel_that_does_not_flush_the_disk_is_seen() {
     let text = "schema = 1\nextends = \"qemu-x86_64.toml\"\noverlays = [\"...\", \"no-barriers\"]\n";
     fs::write(&recipe, text).unwrap();
     fs::copy(project.path().join("recipes/qemu-x86_64.lock"), recipe.with_extension("lock")).unwrap();
+    let mut lock = Command::new(env!("CARGO_BIN_EXE_goni-compose"));
+    assert!(lock.args(["lock", "--quiet"]).arg(&recipe).status().unwrap().success());
     let (code, report) = cut(&recipe, &["--power-cuts", "0", "--first-boot"]);
     let faults = faults(&report);
     assert_eq!(code, 7);

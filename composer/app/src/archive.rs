@@ -29,7 +29,7 @@ use crate::host::mirror::MirrorError;
 use crate::host::store::StoreError;
 use crate::stages::fetch::{Sources, in_parallel};
 
-pub use self::resolve::{ResolveError, resolve};
+pub use self::resolve::{Kept, ResolveError, resolve};
 pub use self::twins::twins;
 
 /// A suite that is asked for.
@@ -60,8 +60,8 @@ pub struct SuiteSnapshot {
     pub signers: Vec<Fingerprint>,
     /// What had to be accepted of the key that did.
     pub waived: Vec<KeyWeakness>,
-    /// The InRelease file, as it came.
-    pub evidence: Sha256Digest,
+    /// The signed files as they came, by name and digest: `InRelease`, or `Release` and `Release.gpg`.
+    pub evidence: Vec<(&'static str, Sha256Digest)>,
     /// The index of packages of each architecture and component, in the order asked for.
     pub indexes: Vec<Index>,
 }
@@ -197,12 +197,15 @@ fn fetch_suite(request: &SuiteRequest, sources: Sources<'_>) -> Result<SuiteSnap
     Ok(SuiteSnapshot { locked, release, signers, waived, evidence, indexes })
 }
 
+/// The signed files of a suite, by name.
+type Evidence = Vec<(&'static str, Sha256Digest)>;
+
 /// The Release file and how it was signed: in one file, or beside it where a vendor has only that.
 fn fetch_release(
     request: &SuiteRequest,
     folder: &str,
     sources: Sources<'_>,
-) -> Result<(Release, Verified, Sha256Digest), Cause> {
+) -> Result<(Release, Verified, Evidence), Cause> {
     let fetch = |name: &str| -> Result<Vec<u8>, Cause> {
         let url = sources.mirrors.url(&request.archive, &format!("{folder}/{name}"))?;
         let mut bytes = Vec::new();
@@ -211,21 +214,23 @@ fn fetch_release(
         Ok(bytes)
     };
     let now = request.freshness.now;
-    let (verified, bytes) = match fetch("InRelease") {
+    let (verified, files) = match fetch("InRelease") {
         Err(Cause::Fetch(error)) if error.is_absent() => {
             let Ok(signature) = fetch("Release.gpg") else { return Err(error.into()) };
             let bytes = fetch("Release")?;
-            (signature::verify_detached(&bytes, &signature, &request.keys, now)?, bytes)
+            let verified = signature::verify_detached(&bytes, &signature, &request.keys, now)?;
+            (verified, vec![("Release", bytes), ("Release.gpg", signature)])
         }
         fetched => {
             let bytes = fetched?;
-            (signature::verify(&bytes, &request.keys, now)?, bytes)
+            (signature::verify(&bytes, &request.keys, now)?, vec![("InRelease", bytes)])
         }
     };
     let release = Release::parse(&verified)?;
     release.require_suite(&request.suite)?;
     release.check_freshness(&request.freshness)?;
-    let (evidence, _) = sources.store.insert(&bytes)?;
+    let keep = |(name, bytes): (_, Vec<u8>)| Ok((name, sources.store.insert(&bytes)?.0));
+    let evidence = files.into_iter().map(keep).collect::<Result<_, Cause>>()?;
     Ok((release, verified, evidence))
 }
 

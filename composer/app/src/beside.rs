@@ -6,12 +6,12 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use goni_debian::deb::{Deb, DebError};
+use goni_debian::deb::{Control, Deb, DebError};
 use goni_debian::signature::{Fingerprint, FingerprintError, Keyring, KeyringError};
 use goni_debian::solve::glob;
 use goni_model::arch::Arch;
 use goni_model::digest::Sha256Digest;
-use goni_model::lock::{LOCAL, Lock, RequestedArchive};
+use goni_model::lock::{LOCAL, Lock, LockedPackage, RequestedArchive};
 use goni_model::recipe::{Archive, KeySource};
 use reqwest::Url;
 
@@ -210,6 +210,19 @@ fn stanza(project: &Project, path: &str) -> Result<(String, String), Failure> {
         let (path, found) = (path.to_owned(), control.arch().to_owned());
         return Err(BesideError::OtherPackage { path, found, wanted }.into());
     }
+    let text = index_stanza(control, path, inspected.size, &inspected.sha256);
+    Ok((text, format!("{}={}", control.package(), control.version())))
+}
+
+/// A package that a lock names and no index has any more, as an index named it; `None` if its file is none.
+pub(crate) fn kept_stanza(file: &Path, package: &LockedPackage) -> Option<String> {
+    // Whoever asks goes on without it, and says that it is gone.
+    let deb = Deb::open(open_package(file).ok()?, package.size).ok()?;
+    Some(index_stanza(deb.control(), &package.path, package.size, &package.sha256))
+}
+
+/// The fields of a package, with those that an index adds.
+fn index_stanza(control: &Control, path: &str, size: u64, sha256: &Sha256Digest) -> String {
     let ours = ["Filename", "Size", "SHA256"];
     let mut text = String::new();
     for field in control.fields() {
@@ -217,8 +230,8 @@ fn stanza(project: &Project, path: &str) -> Result<(String, String), Failure> {
             text.push_str(&format!("{}: {}\n", field.name, field.value));
         }
     }
-    text.push_str(&format!("Filename: {path}\nSize: {}\nSHA256: {}\n\n", inspected.size, inspected.sha256));
-    Ok((text, format!("{}={}", control.package(), control.version())))
+    text.push_str(&format!("Filename: {path}\nSize: {size}\nSHA256: {sha256}\n\n"));
+    text
 }
 
 /// Where everything of a project is: Debian's mirrors, its own archives, its own folder. What the command

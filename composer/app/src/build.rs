@@ -6,11 +6,12 @@
 
 mod cache;
 mod export;
-mod inputs;
+pub(crate) mod inputs;
 mod manifest;
-mod modules;
+pub(crate) mod modules;
 pub mod plan;
 mod snapshot;
+pub mod twice;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -33,9 +34,11 @@ use crate::host::contents::{self, Contents};
 use crate::host::disk_file::DiskFile;
 use crate::host::files::lock::Lock as FileLock;
 use crate::host::files::{self, FileError};
+use crate::host::image::Image;
 use crate::host::scratch::Scratch;
 use crate::index::sizes::Since;
 use crate::index::{self, Index};
+use crate::lock::ids;
 use crate::progress::{Progress, Unit};
 use crate::project::Project;
 use crate::resolve;
@@ -62,6 +65,8 @@ pub struct Order {
     pub force: bool,
     /// Where the image is of another architecture, let none of this machine's programs configure it.
     pub emulate: bool,
+    /// Take ids of users and groups that differ from the lock's into the lock.
+    pub accept_ids: bool,
 }
 
 /// A verified image.
@@ -153,7 +158,10 @@ pub fn build(
     let build = StageId::of(StageKind::Export, &program, "", plan.id(StageKind::Export), plan.source_date);
     let names = output_names(project, &plan);
     check_places(&order.out, &names)?;
+    // A lock without ids was never built from: only a finished tree has them.
     if !order.force
+        && !order.accept_ids
+        && !lock.ids.is_empty()
         && let Some(built) = unchanged(project, order, &plan, build, &inputs)
     {
         progress.end("build", "nothing changed");
@@ -169,6 +177,7 @@ pub fn build(
     rules::confess(project, &rulings, progress);
     let sources = cache::Ingredients { lock: &lock, twins, modules: &modules };
     let finished = finished(project, &sources, &plan, &inputs, workshop, progress)?;
+    ids::settle(project, &lock, (&finished.root, &finished.contents), order.accept_ids, progress)?;
     files::create_directories(&order.out)?;
     for left in
         files::names(&order.out)?.iter().filter(|name| name.starts_with(&format!(".{}.", plan.stem())))
@@ -458,7 +467,7 @@ fn read_back(
     meant: &Meant<'_>,
     progress: &dyn Progress,
 ) -> Result<(), Failure> {
-    let mut findings = verify::verify_built(disk, meant, progress)?;
+    let mut findings = verify::verify_built(&Image::of(disk)?, meant, progress)?;
     let uuids: BTreeMap<Role, Uuid> = written.partitions.iter().copied().collect();
     let slots = layout.slots();
     findings.compare(&Expectations {
@@ -548,7 +557,9 @@ fn finish(
     let manifest_name = manifest_name(plan);
     let mut text = serde_json::to_vec_pretty(manifest).map_err(BuildError::Manifest)?;
     text.push(b'\n');
-    let mut sums = other_sums(out, &plan.stem())?;
+    let stem = format!("{}.", plan.stem());
+    let mut sums = sums(out)?;
+    sums.retain(|name, _| !name.starts_with(&stem) && files::size(&out.join(name)).is_some());
     sums.extend(made.files.iter().map(|(name, file)| (name.clone(), file.sha256.to_string())));
     sums.extend(made.beside.iter().map(|(name, file)| (name.clone(), file.sha256.to_string())));
     sums.insert(manifest_name.clone(), Sha256Digest::of(&text).to_string());
@@ -564,14 +575,12 @@ fn finish(
     Ok(())
 }
 
-/// The lines of `SHA256SUMS` that are about files of other images.
-fn other_sums(out: &Path, stem: &str) -> Result<BTreeMap<String, String>, Failure> {
+/// The lines of `SHA256SUMS`: digests by name.
+fn sums(out: &Path) -> Result<BTreeMap<String, String>, Failure> {
     let text = match files::read_text(&out.join("SHA256SUMS"), 16 << 20) {
         Err(error) if error.is_not_found() => return Ok(BTreeMap::new()),
         text => text?,
     };
     let lines = text.lines().filter_map(|line| line.split_once("  "));
-    let others = lines
-        .filter(|(_, name)| !name.starts_with(&format!("{stem}.")) && files::size(&out.join(name)).is_some());
-    Ok(others.map(|(sha256, name)| (name.to_owned(), sha256.to_owned())).collect())
+    Ok(lines.map(|(sha256, name)| (name.to_owned(), sha256.to_owned())).collect())
 }

@@ -7,6 +7,8 @@ pub mod arguments;
 pub mod build;
 pub mod check;
 pub mod completions;
+pub mod diff;
+pub mod inspect;
 pub mod lock;
 mod panic;
 pub mod plan;
@@ -58,11 +60,13 @@ fn dispatch(arguments: &Arguments, terminal: &Terminal) -> Result<ExitCode, Fail
     let global = &arguments.global;
     let done = match &arguments.verb {
         Verb::Toolbox(arguments) => return toolbox::run(arguments, global, terminal),
+        Verb::Diff(arguments) => return diff::run(arguments, terminal),
         Verb::Check(arguments) => check::run(arguments, terminal),
         Verb::Lock(arguments) => lock::run(arguments, global, terminal),
         Verb::Plan(arguments) => plan::run(arguments, global, terminal),
         Verb::Build(arguments) => build::run(arguments, global, terminal),
         Verb::Verify(arguments) => verify::run(arguments, global, terminal),
+        Verb::Inspect(arguments) => inspect::run(arguments, terminal),
         Verb::Size(arguments) => size::run(arguments, global, terminal),
         Verb::Why(arguments) => why::run(arguments, global, terminal),
         Verb::Smoke(arguments) => smoke::run(arguments, global, terminal),

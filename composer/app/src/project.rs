@@ -9,18 +9,21 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::path::{Path, PathBuf};
 
+use goni_model::digest::Sha256Digest;
 use goni_model::document::checker::{Checker, Text};
 use goni_model::document::fault::{Fault, Faults, Place};
 use goni_model::document::source::{FileId, Sources, Span};
 use goni_model::document::{MAX_BYTES, nearest};
 use goni_model::gpu::Driver;
+use goni_model::lock::{InputKind, LockedInput};
 use goni_model::modules::extra::ExtraModules;
 use goni_model::name::{Name, ProjectPath};
 use goni_model::overlay::{self, Overlay};
 use goni_model::recipe::origin::{Origin, Origins};
 use goni_model::recipe::{self, Known, Recipe, StateEncryption};
 use goni_model::rules::{self, Rule};
-use goni_model::target::{self, Target};
+use goni_model::size::SectorSize;
+use goni_model::target::{self, BootMethod, Target};
 
 use crate::failure::{Class, Classify};
 
@@ -88,6 +91,8 @@ pub struct Project {
     pub overlays: Vec<LoadedOverlay>,
     /// By payload, the overlays that stand in where nothing gives its bytes.
     pub stand_ins: BTreeMap<Name, Vec<LoadedOverlay>>,
+    /// The files that the target is made of, by path below `firmware/` and digest; sorted.
+    pub firmware: Vec<LockedInput>,
 }
 
 /// An overlay and its place.
@@ -216,7 +221,7 @@ pub fn load(files: &dyn Files, path: &Path) -> Result<Project, ProjectError> {
         .ok_or_else(|| ProjectError::NoProject { path: path.display().to_string() })?
         .to_owned();
     let here = files.here().unwrap_or_default();
-    let mut loader = Loader { files, root, here, sources: Sources::new() };
+    let mut loader = Loader { files, root, here, sources: Sources::new(), digests: BTreeMap::new() };
     match loader.load(absolute) {
         Ok(project) => Ok(Project { sources: loader.sources, ..project }),
         Err(Stop::Faults(faults)) => Err(Faults::new(loader.sources, faults).into()),
@@ -248,7 +253,7 @@ pub fn shelf(files: &dyn Files, folder: &Path) -> Result<Shelf, ProjectError> {
         .ok_or_else(|| ProjectError::NoProject { path: shown() })?
         .to_owned();
     let here = files.here().unwrap_or_default();
-    let loader = Loader { files, root, here, sources: Sources::new() };
+    let loader = Loader { files, root, here, sources: Sources::new(), digests: BTreeMap::new() };
     let targets = match loader.folders_with("firmware", "target.toml") {
         Ok(targets) => targets,
         Err(Stop::Error(error)) => return Err(error),
@@ -267,7 +272,8 @@ pub fn shelf(files: &dyn Files, folder: &Path) -> Result<Shelf, ProjectError> {
 /// There is none of this name, or its files are not right.
 pub fn target(files: &dyn Files, shelf: &Shelf, name: &Name) -> Result<Target, ProjectError> {
     let here = files.here().unwrap_or_default();
-    let mut loader = Loader { files, root: shelf.root.clone(), here, sources: Sources::new() };
+    let mut loader =
+        Loader { files, root: shelf.root.clone(), here, sources: Sources::new(), digests: BTreeMap::new() };
     if !shelf.targets.contains(name.as_str()) {
         let hint = nearest::nearest(name.as_str(), shelf.targets.iter().map(String::as_str));
         return Err(ProjectError::Target {
@@ -325,11 +331,25 @@ fn modules(target: &Target, recipe: &Recipe, file: Option<&FileId>, faults: &mut
     }
 }
 
+/// Sees that the disks of an image can be read by what the board boots with.
+fn sectors(target: &Target, recipe: &Recipe, file: Option<&FileId>, faults: &mut Vec<Fault>) {
+    let large = recipe.output.sector_sizes.contains(&SectorSize::B4096);
+    if let Some(file) = file.filter(|_| large && target.boot == BootMethod::RaspberryPi) {
+        let message = format!(
+            "`output.sector-size` lists 4096, and the firmware of target `{}` reads an MBR that counts in 512 bytes",
+            target.name
+        );
+        faults.push(Fault::new(Place::File(*file), message));
+    }
+}
+
 struct Loader<'f> {
     files: &'f dyn Files,
     root: PathBuf,
     here: PathBuf,
     sources: Sources,
+    /// The digest of each file that was read, by its path.
+    digests: BTreeMap<PathBuf, Sha256Digest>,
 }
 
 impl Loader<'_> {
@@ -355,6 +375,12 @@ impl Loader<'_> {
 
         if let Some(target) = &target {
             modules(target, &recipe, chain.first(), &mut faults);
+        }
+        // What is read below `firmware/` up to here makes the target, but for the rules.
+        let firmware = self.firmware();
+
+        if let Some(target) = &target {
+            sectors(target, &recipe, chain.first(), &mut faults);
         }
 
         let shadow = match &target {
@@ -391,9 +417,22 @@ impl Loader<'_> {
                 rules,
                 overlays,
                 stand_ins,
+                firmware,
             }),
             _ => Err(faults.into()),
         }
+    }
+
+    /// The files of targets and drivers that were read so far.
+    fn firmware(&self) -> Vec<LockedInput> {
+        let folder = self.root.join("firmware");
+        let input = |(path, sha256): (&PathBuf, &Sha256Digest)| {
+            let name = path.strip_prefix(&folder).ok()?.to_str()?;
+            let of_a_target = name.contains('/');
+            let (kind, name) = (InputKind::Firmware, name.to_owned());
+            of_a_target.then_some(LockedInput { kind, name, sha256: *sha256 })
+        };
+        self.digests.iter().filter_map(input).collect()
     }
 
     /// The project's rules of compatibility; a project may have none.
@@ -550,6 +589,7 @@ impl Loader<'_> {
             Ok(bytes) => bytes,
             Err(source) => return Err(Stop::Error(ProjectError::Read { path: shown, source })),
         };
+        self.digests.insert(path.to_owned(), Sha256Digest::of(&bytes));
         let (file, good) = self.sources.add(shown, &bytes);
         if good {
             return Ok(file);

@@ -1,23 +1,22 @@
 //! From a recipe's wishes to a lock: signed indexes are fetched, verified and solved.
 
-use std::collections::BTreeSet;
-use std::path::Path;
+use std::collections::{BTreeMap, BTreeSet};
 
 use goni_debian::release::{DEFAULT_MAX_AGE, Freshness};
 use goni_debian::signature::{Keyring, KeyringError};
 use goni_model::arch::Arch;
-use goni_model::lock::{Lock, LockRequest, ParseLockError, RequestedArchive};
+use goni_model::lock::{Lock, LockRequest, LockedPackage, RequestedArchive, without_rebuild};
 use goni_model::recipe::Recipe;
 use goni_model::target::Target;
 use goni_model::time::Timestamp;
 
-use crate::archive::{self, SuiteRequest};
+use crate::archive::{self, Kept, ResolveError, SuiteRequest};
 use crate::beside::{self, Beside};
 use crate::failure::{Class, Classify, Failure};
 use crate::host::clock::Clock;
 use crate::host::environment;
-use crate::host::files;
 use crate::host::mirror::DEBIAN_BACKPORTS;
+use crate::lock::inputs;
 use crate::progress::{Progress, Unit};
 use crate::project::Project;
 use crate::rules;
@@ -27,12 +26,79 @@ use crate::workshop::Workshop;
 /// The name of this stage where progress is told.
 const STAGE: &str = "resolve";
 
-/// The largest lock that is read: a thousand times the usual.
-const LARGEST_LOCK: u64 = 64 << 20;
+pub use crate::lock::{read_lock, read_shadow_lock, satisfied_lock, satisfied_shadow_lock};
+
+/// How much of an earlier lock is taken over.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Renewal {
+    /// Every version that still satisfies.
+    Keep,
+    /// Those, but for these packages and what they force.
+    Only(Vec<String>),
+    /// None: everything is the newest.
+    Everything,
+}
+
+/// An earlier lock, and what of it is taken over.
+#[derive(Debug, Clone, Copy)]
+pub struct Past<'a> {
+    /// The lock. Its dates are those below which an archive is rolled back.
+    pub lock: &'a Lock,
+    /// How much of it is taken over.
+    pub renewal: &'a Renewal,
+    /// Whether it is as it was written; if not, signed indexes must have every package it names.
+    pub believed: bool,
+}
+
+impl<'a> Past<'a> {
+    /// A lock of which only the dates count.
+    #[must_use]
+    pub const fn dates(lock: &'a Lock) -> Self {
+        Self { lock, renewal: &Renewal::Everything, believed: true }
+    }
+
+    /// The packages of a list that are taken over, where the lock is for this architecture.
+    fn kept(&self, arch: Arch, list: &'a [LockedPackage]) -> BTreeMap<&'a str, &'a LockedPackage> {
+        let stays = |package: &LockedPackage| match self.renewal {
+            Renewal::Keep => true,
+            Renewal::Only(names) => !names.contains(&package.name),
+            Renewal::Everything => false,
+        };
+        let kept = list.iter().filter(|package| self.lock.arch == arch && stays(package));
+        kept.map(|package| (package.name.as_str(), package)).collect()
+    }
+}
+
+/// Why an earlier lock cannot be taken over.
+#[derive(Debug, thiserror::Error)]
+enum PastError {
+    #[error("no signed index has `{package}` with the SHA-256 {sha256} of the changed lock")]
+    NotVouched { package: String, sha256: String },
+    #[error("the lock has no package `{0}` to update")]
+    NotLocked(String),
+}
+
+impl Classify for PastError {
+    fn class(&self) -> Class {
+        match self {
+            Self::NotVouched { .. } => Class::Trust,
+            Self::NotLocked(_) => Class::Recipe,
+        }
+    }
+
+    fn hint(&self) -> Option<String> {
+        match self {
+            Self::NotVouched { .. } => {
+                Some("take the lock from where it was kept; or `lock --update` makes it anew".to_owned())
+            }
+            Self::NotLocked(_) => None,
+        }
+    }
+}
 
 /// Why an archive has no keys.
 #[derive(Debug, thiserror::Error)]
-enum KeysError {
+pub(crate) enum KeysError {
     #[error("reading the keys of Debian")]
     Embedded(#[from] KeyringError),
     #[error("nobody gave a key of archive `{0}`")]
@@ -42,36 +108,6 @@ enum KeysError {
 impl Classify for KeysError {
     fn class(&self) -> Class {
         Class::Bug
-    }
-}
-
-/// Why a lock cannot be built from.
-#[derive(Debug, thiserror::Error)]
-enum StaleLock {
-    #[error("the lock `{path}` no longer satisfies the recipe: {}", keys.join("; "))]
-    Keys { path: String, recipe: String, keys: Vec<String> },
-    #[error("the lock `{path}` is of recipe `{of}` for {arch}")]
-    Other { path: String, recipe: String, of: String, arch: String },
-    #[error("reading the lock `{path}`")]
-    Unreadable { path: String, recipe: String, source: ParseLockError },
-    #[error("`{recipe}` has no lock `{path}`")]
-    Absent { path: String, recipe: String },
-}
-
-impl Classify for StaleLock {
-    fn class(&self) -> Class {
-        match self {
-            Self::Unreadable { .. } => Class::Trust,
-            _ => Class::Recipe,
-        }
-    }
-
-    fn hint(&self) -> Option<String> {
-        let (Self::Keys { recipe, .. }
-        | Self::Other { recipe, .. }
-        | Self::Unreadable { recipe, .. }
-        | Self::Absent { recipe, .. }) = self;
-        Some(format!("goni-compose lock {recipe}"))
     }
 }
 
@@ -112,7 +148,7 @@ pub fn request(project: &Project) -> Result<LockRequest, Failure> {
 }
 
 /// What a shadow boot asks of Debian's archives: the kernel of the target that stands in, and what boots it.
-fn shadow_request(project: &Project, shadow: &Target) -> LockRequest {
+pub(crate) fn shadow_request(project: &Project, shadow: &Target) -> LockRequest {
     let packages = shadow.packages.iter().chain([&shadow.kernel]);
     let mut request = LockRequest {
         packages: packages.map(ToString::to_string).collect(),
@@ -152,7 +188,7 @@ fn debian(recipe: &Recipe, target: &Target) -> Vec<RequestedArchive> {
 }
 
 /// The keys that an archive's suites must be signed with.
-fn keys(archive: &str, beside: &Beside) -> Result<Keyring, KeysError> {
+pub(crate) fn keys(archive: &str, beside: &Beside) -> Result<Keyring, KeysError> {
     match archive {
         "debian" | DEBIAN_BACKPORTS => Ok(Keyring::debian()?),
         "debian-security" => Ok(Keyring::debian_security()?),
@@ -160,15 +196,14 @@ fn keys(archive: &str, beside: &Beside) -> Result<Keyring, KeysError> {
     }
 }
 
-/// Resolves a project against its archives as they are now. A lock that is there already sets the
-/// dates below which an archive is rolled back.
+/// Resolves a project against its archives as they are now, and takes over what it shall of an earlier lock.
 ///
 /// # Errors
 /// An archive that cannot be had or trusted; wishes that no set of packages satisfies; packages that are
 /// known not to fit together.
 pub fn resolve(
     project: &Project,
-    previous: Option<&Lock>,
+    past: Option<Past<'_>>,
     workshop: &Workshop,
     progress: &dyn Progress,
 ) -> Result<Lock, Failure> {
@@ -179,7 +214,12 @@ pub fn resolve(
     let beside = beside::gather(project, workshop)?;
     // The other architecture, where this machine is of it.
     let twins = environment::arch_of_this_machine().filter(|machine| *machine != arch);
-    let lock = resolve_with(name, (arch, twins), request, &beside, previous, sources, workshop.clock())?;
+    let mut lock = resolve_with(name, (arch, twins), request, &beside, past, sources, workshop.clock())?;
+    lock.inputs = inputs(project)?;
+    if let Some(past) = past.filter(|past| past.lock.recipe == name && past.lock.arch == arch) {
+        lock.ids.clone_from(&past.lock.ids);
+    }
+    let lock = lock.canonical().map_err(ResolveError::from)?;
     rules::judge(project, &lock)?;
     Ok(lock)
 }
@@ -193,11 +233,11 @@ pub fn resolve_request(
     name: &str,
     arches: (Arch, Option<Arch>),
     request: LockRequest,
-    previous: Option<&Lock>,
+    past: Option<Past<'_>>,
     sources: Sources<'_>,
     clock: &dyn Clock,
 ) -> Result<Lock, Failure> {
-    resolve_with(name, arches, request, &Beside::default(), previous, sources, clock)
+    resolve_with(name, arches, request, &Beside::default(), past, sources, clock)
 }
 
 /// Resolves for an architecture, and finds the twins of another.
@@ -206,16 +246,26 @@ fn resolve_with(
     (arch, twins): (Arch, Option<Arch>),
     request: LockRequest,
     beside: &Beside,
-    previous: Option<&Lock>,
+    past: Option<Past<'_>>,
     sources: Sources<'_>,
     clock: &dyn Clock,
 ) -> Result<Lock, Failure> {
+    let newest = match past {
+        Some(Past { lock, renewal: Renewal::Only(names), .. }) => {
+            let all = || lock.packages.iter().chain(&lock.build);
+            if let Some(name) = names.iter().find(|name| !all().any(|package| package.name == **name)) {
+                return Err(PastError::NotLocked(name.clone()).into());
+            }
+            names.as_slice()
+        }
+        _ => &[],
+    };
     sources.progress.begin(STAGE, None, Unit::Packages);
     let mut suites = Vec::new();
     for archive in &request.archives {
         let keys = keys(&archive.name, beside)?;
         for suite in &archive.suites {
-            let known = previous.and_then(|lock| lock.minimum_date(&archive.name, suite));
+            let known = past.and_then(|past| past.lock.minimum_date(&archive.name, suite));
             let not_before = known.and_then(|date| i64::try_from(date).ok()).map(Timestamp::from_seconds);
             suites.push(SuiteRequest {
                 archive: archive.name.clone(),
@@ -243,65 +293,66 @@ fn resolve_with(
             .progress
             .warn(&format!("archive `{archive}` is trusted by a weak key ({})", words.join(", ")));
     }
-    let mut lock = archive::resolve(name, arch, request, beside, &snapshots)?;
+    let find =
+        |package: &LockedPackage| sources.store.lookup(&package.sha256, sources.progress).ok().flatten();
+    let believed = past.is_some_and(|past| past.believed);
+    let kept = Kept {
+        packages: past.map(|past| past.kept(arch, &past.lock.packages)).unwrap_or_default(),
+        build: past.map(|past| past.kept(arch, &past.lock.build)).unwrap_or_default(),
+        newest,
+        // What no index has any more is believed where it is at hand, and the lock is as it was written.
+        find: &|package| find(package).filter(|_| believed),
+    };
+    let mut lock = archive::resolve(name, arch, request, beside, &snapshots, &kept)?;
+    if let Some(past) = past.filter(|past| !past.believed) {
+        vouched(past, &lock)?;
+    }
     if let Some(arch) = twins {
         lock.twins = archive::twins(&lock, arch, &snapshots)?;
+        let kept: Vec<_> = past.iter().flat_map(|past| kept_twins(*past, &lock, arch)).collect();
+        lock.twins.extend(kept);
+        lock = lock.canonical().map_err(ResolveError::from)?;
     }
+    tell_moved(past, &lock, sources.progress);
     sources.progress.end(STAGE, &format!("{} packages", lock.packages.len()));
     Ok(lock)
 }
 
-/// Reads a project's lock; `None` if there is none.
-///
-/// # Errors
-/// A lock that cannot be read as one.
-pub fn read_lock(project: &Project) -> Result<Option<Lock>, Failure> {
-    read(project, &project.lock())
+/// Sees that what was taken over from a changed lock is what signed indexes say.
+fn vouched(past: Past<'_>, lock: &Lock) -> Result<(), PastError> {
+    let now: BTreeMap<&str, &LockedPackage> =
+        lock.packages.iter().map(|package| (package.name.as_str(), package)).collect();
+    let kept = past.kept(lock.arch, &past.lock.packages);
+    let other = kept.values().find(|was| now.get(was.name.as_str()).is_some_and(|now| now != *was));
+    other.map_or(Ok(()), |was| {
+        let (package, sha256) = (format!("{}={}", was.name, was.version), was.sha256.to_string());
+        Err(PastError::NotVouched { package, sha256 })
+    })
 }
 
-/// As [`read_lock`], the lock of what a shadow boot takes.
-///
-/// # Errors
-/// As there.
-pub fn read_shadow_lock(project: &Project) -> Result<Option<Lock>, Failure> {
-    read(project, &project.shadow_lock())
-}
-
-fn read(project: &Project, path: &Path) -> Result<Option<Lock>, Failure> {
-    let text = match files::read_text(path, LARGEST_LOCK) {
-        Ok(text) => text,
-        Err(error) if error.is_not_found() => return Ok(None),
-        Err(error) => return Err(error.into()),
+/// The twins of an earlier lock that no index has any more, and that still fit.
+fn kept_twins(past: Past<'_>, lock: &Lock, arch: Arch) -> Vec<LockedPackage> {
+    let fits = |twin: &&LockedPackage| {
+        let of = lock.packages.iter().find(|it| it.name == twin.name && it.arch == lock.arch.debian());
+        past.believed
+            && twin.arch == arch.debian()
+            && of.is_some_and(|of| without_rebuild(&of.version) == without_rebuild(&twin.version))
+            && !lock.twins.iter().any(|it| it.name == twin.name)
     };
-    let unreadable =
-        |source| StaleLock::Unreadable { path: shown(path), recipe: shown(&project.path), source };
-    Ok(Some(text.parse().map_err(unreadable)?))
+    let kept = past.kept(lock.arch, &past.lock.twins).into_values();
+    kept.filter(fits).cloned().collect()
 }
 
-/// The lock to build from: the one that is there, if it satisfies the recipe.
-///
-/// # Errors
-/// There is none, it is another recipe's, or a key of the recipe changed since: then it says which. Its
-/// packages are known not to fit together.
-pub fn satisfied_lock(project: &Project) -> Result<Lock, Failure> {
-    let name = project.recipe.name.as_str();
-    let lock = satisfied(project, &project.lock(), name, &request(project)?)?;
-    rules::judge(project, &lock)?;
-    Ok(lock)
-}
-
-fn satisfied(project: &Project, path: &Path, name: &str, request: &LockRequest) -> Result<Lock, Failure> {
-    let (shown_path, recipe) = (shown(path), shown(&project.path));
-    let Some(lock) = read(project, path)? else {
-        return Err(StaleLock::Absent { path: shown_path, recipe }.into());
-    };
-    if lock.recipe != name || lock.arch != project.target.arch {
-        let (of, arch) = (lock.recipe, lock.arch.to_string());
-        return Err(StaleLock::Other { path: shown_path, recipe, of, arch }.into());
-    }
-    match lock.stale_keys(request) {
-        keys if keys.is_empty() => Ok(lock),
-        keys => Err(StaleLock::Keys { path: shown_path, recipe, keys }.into()),
+/// Says which packages could not be kept although they should.
+fn tell_moved(past: Option<Past<'_>>, lock: &Lock, progress: &dyn Progress) {
+    let Some(past) = past.filter(|past| *past.renewal == Renewal::Keep) else { return };
+    let kept = past.kept(lock.arch, &past.lock.packages);
+    for now in &lock.packages {
+        if let Some(was) = kept.get(now.name.as_str()).filter(|was| was.version != now.version) {
+            let (name, was, now) = (&now.name, &was.version, &now.version);
+            progress
+                .warn(&format!("`{name}` is {now} now: {was} no longer fits, or is gone from its archive"));
+        }
     }
 }
 
@@ -312,30 +363,17 @@ fn satisfied(project: &Project, path: &Path, name: &str, request: &LockRequest) 
 pub fn resolve_shadow(
     project: &Project,
     shadow: &Target,
-    previous: Option<&Lock>,
+    past: Option<Past<'_>>,
     workshop: &Workshop,
     progress: &dyn Progress,
 ) -> Result<Lock, Failure> {
     let mirrors = workshop.mirrors()?;
     let sources = workshop.sources(&mirrors, progress);
     let (name, request) = (shadow_name(project), shadow_request(project, shadow));
-    resolve_request(&name, (shadow.arch, None), request, previous, sources, workshop.clock())
-}
-
-/// The lock of what a shadow boot takes, if it is there and satisfies both targets.
-///
-/// # Errors
-/// As [`satisfied_lock`].
-pub fn satisfied_shadow_lock(project: &Project, shadow: &Target) -> Result<Lock, Failure> {
-    satisfied(project, &project.shadow_lock(), &shadow_name(project), &shadow_request(project, shadow))
+    resolve_request(&name, (shadow.arch, None), request, past, sources, workshop.clock())
 }
 
 /// What that lock calls itself.
-fn shadow_name(project: &Project) -> String {
+pub(crate) fn shadow_name(project: &Project) -> String {
     format!("{}-shadow", project.recipe.name)
-}
-
-/// A path as the user would write it.
-fn shown(path: &Path) -> String {
-    path.display().to_string()
 }

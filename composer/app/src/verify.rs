@@ -28,6 +28,8 @@ mod objection;
 mod owners;
 mod packages;
 mod partition_table;
+mod raspberry_pi;
+pub mod reading;
 mod root;
 mod state;
 mod swap;
@@ -39,16 +41,14 @@ mod sample;
 #[cfg(test)]
 mod tests;
 
-use std::io;
-
 use goni_model::report::{Finding, Outcome};
 use rayon::prelude::*;
 use serde::Serialize;
 
 use crate::failure::{Class, Classify};
 use crate::host::clock::Stopwatch;
-use crate::host::disk_file::DiskFile;
 use crate::host::environment::node_name;
+use crate::host::image::{Image, ImageError};
 use crate::progress::{Progress, Unit};
 pub use board::Fit;
 use evidence::Evidence;
@@ -88,6 +88,7 @@ const CHECKS: &[Check] = &[
     check("owned", meant::owned),
     check("packages", packages::inspect),
     check("partition-table", partition_table::inspect),
+    check("raspberrypi", raspberry_pi::inspect),
     check("root", root::inspect),
     check("root-owners-and-modes", owners::inspect),
     check("state", state::inspect),
@@ -102,47 +103,29 @@ const PLAN: &str = "plan";
 /// Why an image could not be looked at.
 #[derive(Debug, thiserror::Error)]
 pub enum VerifyError {
-    /// The file cannot be read.
-    #[error("reading `{path}`")]
-    Io {
-        /// The file.
-        path: String,
-        /// The cause.
-        #[source]
-        source: io::Error,
-    },
+    /// It cannot be read at all.
+    #[error(transparent)]
+    Image(#[from] ImageError),
     /// What it says of its board cannot be read.
     #[error("what the image says of its board: {reason}")]
     Board {
         /// Why.
         reason: String,
     },
-    /// It is an image, but not a raw one.
-    #[error("`{path}` is a {format} image: raw images are read")]
-    Format {
-        /// The file.
-        path: String,
-        /// What it is.
-        format: &'static str,
-    },
 }
 
 impl Classify for VerifyError {
     fn class(&self) -> Class {
         match self {
-            Self::Io { .. } => Class::Environment,
+            Self::Image(error) => error.class(),
             Self::Board { .. } => Class::Check,
-            Self::Format { .. } => Class::Recipe,
         }
     }
 
     fn hint(&self) -> Option<String> {
         match self {
-            Self::Io { .. } | Self::Board { .. } => None,
-            Self::Format { path, format: "qcow2" } => Some(format!(
-                "make it raw first: goni-compose toolbox qemu-img convert -O raw {path} {path}.raw"
-            )),
-            Self::Format { .. } => Some("decompress it first".to_owned()),
+            Self::Image(error) => error.hint(),
+            Self::Board { .. } => None,
         }
     }
 }
@@ -182,9 +165,9 @@ impl Findings {
 /// An image that is damaged, cut short or empty is no error: it is what the findings are about.
 ///
 /// # Errors
-/// The file cannot be read at all, or is visibly no raw image.
-pub fn verify(disk: &DiskFile, progress: &dyn Progress) -> Result<Findings, VerifyError> {
-    inspect(disk, &node_name(), None, progress)
+/// The file cannot be read at all.
+pub fn verify(image: &Image, progress: &dyn Progress) -> Result<Findings, VerifyError> {
+    inspect(image, &node_name(), None, progress)
 }
 
 /// As [`verify`], of an image that was just built: with what the build knows of it.
@@ -192,20 +175,20 @@ pub fn verify(disk: &DiskFile, progress: &dyn Progress) -> Result<Findings, Veri
 /// # Errors
 /// As [`verify`].
 pub fn verify_built(
-    disk: &DiskFile,
+    image: &Image,
     meant: &Meant<'_>,
     progress: &dyn Progress,
 ) -> Result<Findings, VerifyError> {
-    inspect(disk, &node_name(), Some(meant), progress)
+    inspect(image, &node_name(), Some(meant), progress)
 }
 
 /// How each device that the image's board is expected to have fares in it.
 ///
 /// # Errors
-/// The file cannot be read at all, or is visibly no raw image; it does not say which board it is for.
-pub fn board_fit(disk: &DiskFile) -> Result<Vec<Fit>, VerifyError> {
+/// The file cannot be read at all; it does not say which board it is for.
+pub fn board_fit(image: &Image) -> Result<Vec<Fit>, VerifyError> {
     let builder = node_name();
-    let evidence = Evidence::gather(disk, &builder)?;
+    let evidence = Evidence::gather(image, &builder)?;
     board::examine(&evidence).map(|(_, _, fits)| fits).map_err(|objection| VerifyError::Board {
         reason: match objection {
             Objection::Differs { expected, observed } => format!("not {expected}: {observed}"),
@@ -216,13 +199,13 @@ pub fn board_fit(disk: &DiskFile) -> Result<Vec<Fit>, VerifyError> {
 
 /// As [`verify`], on a machine of a name.
 fn inspect(
-    disk: &DiskFile,
+    image: &Image,
     builder: &str,
     meant: Option<&Meant<'_>>,
     progress: &dyn Progress,
 ) -> Result<Findings, VerifyError> {
     progress.begin(STAGE, Some(goni_model::number::to_u64(CHECKS.len())), Unit::Checks);
-    let mut evidence = Evidence::gather(disk, builder)?;
+    let mut evidence = Evidence::gather(image, builder)?;
     evidence.meant = meant;
     evidence.leaks = leaks::look(&evidence);
     let findings: Vec<Finding> = CHECKS

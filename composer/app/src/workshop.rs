@@ -29,6 +29,8 @@ pub struct Choices {
     pub mirrors: Vec<(String, String)>,
     /// Where downloads and finished stages are kept.
     pub cache: Option<PathBuf>,
+    /// Where configured trees are kept; elsewhere than in the cache for a build that must find none.
+    pub trees: Option<PathBuf>,
     /// Fetch nothing.
     pub offline: bool,
 }
@@ -38,6 +40,7 @@ pub struct Workshop {
     choices: Choices,
     environment: Environment,
     cache: PathBuf,
+    trees: PathBuf,
     store: Store,
     fetch: Box<dyn Fetch>,
     runner: System,
@@ -71,6 +74,7 @@ impl Workshop {
         let environment = Environment::of_process();
         let cache = environment.cache_directory(choices.cache.as_deref())?;
         let store = Store::open(&cache)?;
+        let trees = choices.trees.clone().unwrap_or_else(|| cache.join("trees"));
         let interrupt = Interrupt::install().map_err(Signals)?;
         let fetch: Box<dyn Fetch> = match choices.offline {
             true => Box::new(Refusing),
@@ -81,6 +85,7 @@ impl Workshop {
             choices,
             environment,
             cache,
+            trees,
             store,
             fetch,
             runner,
@@ -93,6 +98,17 @@ impl Workshop {
     #[must_use]
     pub fn cache(&self) -> &Path {
         &self.cache
+    }
+
+    /// Where configured trees are kept.
+    #[must_use]
+    pub fn trees(&self) -> &Path {
+        &self.trees
+    }
+
+    /// From now on, they are kept there.
+    pub fn keep_trees_in(&mut self, trees: PathBuf) {
+        self.trees = trees;
     }
 
     /// The store of bytes.

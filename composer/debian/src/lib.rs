@@ -15,6 +15,7 @@
 //! 6. A [`goni_model::lock::Lock`] of the [`solve::Chosen`] packages, a `LockedSuite` for each Release
 //!    (`release.date`, `release.digest`), brought in order by `canonical`; its `Display` is the file.
 
+pub mod copyright;
 pub mod deb;
 pub mod deb822;
 pub mod dpkg;

@@ -18,6 +18,7 @@ use crate::deb822::{self, Deb822Error, Field, Stanzas};
 use crate::index::Compression;
 use crate::signature::Verified;
 
+pub use date::display as iso;
 pub use freshness::{DEFAULT_MAX_AGE, FUTURE_SKEW, Freshness, FreshnessError};
 
 /// A Release file.

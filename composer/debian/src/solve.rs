@@ -11,7 +11,7 @@ mod provider;
 mod reach;
 mod universe;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
 use goni_model::lock::LockedPackage;
@@ -33,6 +33,10 @@ pub struct Request {
     pub provided: Vec<String>,
     /// Whether recommended packages come in where they can.
     pub recommends: bool,
+    /// Versions, by package, that are taken rather than the newest, as long as they do.
+    pub kept: BTreeMap<String, String>,
+    /// Packages that must be the newest there are, if that is possible at all: what is kept gives way.
+    pub newest: Vec<String>,
 }
 
 /// Why a package is in the answer.
@@ -158,6 +162,8 @@ pub enum SolveError {
 struct Root<'a> {
     any_of: AnyOf<'a>,
     essential: bool,
+    /// Whether it says only how new a package must be.
+    renewing: bool,
 }
 
 /// Finds the packages of an image. Sorted by name.
@@ -168,8 +174,24 @@ pub fn solve(universe: &Universe<'_>, request: &Request) -> Result<Vec<Chosen>, 
     let roots = roots(universe, request)?;
     let excluded: BTreeSet<&str> = request.exclude.iter().map(String::as_str).collect();
     let provided: BTreeSet<&str> = request.provided.iter().map(String::as_str).collect();
-    let world = provider::World { universe, excluded, provided };
-    let mut chosen = run(&world, &roots, &[])?;
+    let kept = request
+        .kept
+        .iter()
+        .filter_map(|(name, version)| {
+            let of_version = |id: &u32| universe.candidate(*id).package.version.as_str() == version;
+            Some((name.as_str(), universe.ids(name).find(of_version)?))
+        })
+        .collect();
+    let world = provider::World { universe, excluded, provided, kept };
+    // With the newest as wishes of their own; without, where these cannot be had together.
+    let renewing = [roots.clone(), newest(universe, request)].concat();
+    let (roots, mut chosen) = match run(&world, &renewing, &[]) {
+        Err(SolveError::Conflict { .. } | SolveError::Missing { .. }) if !request.newest.is_empty() => {
+            let chosen = run(&world, &roots, &[])?;
+            (roots, chosen)
+        }
+        chosen => (renewing, chosen?),
+    };
     if request.recommends {
         // What a recommended package recommends is known only once it is in: round by round, until no
         // round brings a new one. Each round adds at least one name, so it ends.
@@ -184,6 +206,8 @@ pub fn solve(universe: &Universe<'_>, request: &Request) -> Result<Vec<Chosen>, 
             chosen = run(&world, &roots, &soft)?;
         }
     }
+    // Only for what was wished for is anything here: that something must be new brings nothing in.
+    let roots: Vec<Root<'_>> = roots.into_iter().filter(|root| !root.renewing).collect();
     let reached = reach::reached(&world, &roots, &chosen, request.recommends)?;
     let ids: Vec<u32> = reached.keys().copied().collect();
     check::check(universe, request, &roots, &ids)?;
@@ -247,7 +271,7 @@ fn roots<'a>(universe: &Universe<'a>, request: &'a Request) -> Result<Vec<Root<'
                 universe.named(name).iter().map(|c| c.package.version.as_str().to_owned()).collect();
             return Err(SolveError::NoVersion { wish: wish.clone(), versions });
         }
-        roots.push(Root { any_of: AnyOf(vec![relation]), essential: false });
+        roots.push(Root { any_of: AnyOf(vec![relation]), essential: false, renewing: false });
     }
     for name in &request.exclude {
         if universe.named(name).is_empty() {
@@ -259,9 +283,24 @@ fn roots<'a>(universe: &Universe<'a>, request: &'a Request) -> Result<Vec<Root<'
             return Err(SolveError::Excluded { name: name.to_owned(), reason: "it is Essential" });
         }
         let relation = Relation { name, qualifier: None, constraint: None, architectures: Vec::new() };
-        roots.push(Root { any_of: AnyOf(vec![relation]), essential: true });
+        roots.push(Root { any_of: AnyOf(vec![relation]), essential: true, renewing: false });
     }
     Ok(roots)
+}
+
+/// What must be the newest, as clauses.
+fn newest<'a>(universe: &Universe<'a>, request: &'a Request) -> Vec<Root<'a>> {
+    let root = |name: &'a String| {
+        let newest = universe.candidate(universe.ids(name).next()?);
+        let constraint = crate::relation::Constraint {
+            comparison: crate::relation::Comparison::Equal,
+            version: newest.package.version,
+        };
+        let relation =
+            Relation { name, qualifier: None, constraint: Some(constraint), architectures: Vec::new() };
+        Some(Root { any_of: AnyOf(vec![relation]), essential: false, renewing: true })
+    };
+    request.newest.iter().filter_map(root).collect()
 }
 
 fn unknown(universe: &Universe<'_>, name: &str) -> SolveError {

@@ -2,12 +2,13 @@
 //!
 //! Bytes are written and read by the `gpt` crate, and the protective MBR is read by `mbrman`; what
 //! the crate leaves to its caller is checked here: overlaps, bounds, alignment, names, and that both
-//! copies say the same. Hybrid MBRs are refused.
+//! copies say the same. A hybrid MBR, which names a partition for firmware that reads no GPT, is `hybrid`'s.
 //!
 //! Source: UEFI 2.10 §5.2.3 and §5.3.
 
 mod device;
 mod either;
+mod hybrid;
 mod read;
 mod write;
 
@@ -39,6 +40,8 @@ pub struct Table {
     pub sector_size: SectorSize,
     /// The partitions in the order of their numbers, from 1 on, without holes.
     pub partitions: Vec<Partition>,
+    /// The GUID of a partition that the MBR names as well, as FAT32.
+    pub in_mbr: Option<Uuid>,
 }
 
 /// A partition.
@@ -171,6 +174,20 @@ pub enum TableError {
         /// First sector.
         first: u64,
     },
+    /// A partition for the MBR that there is none of.
+    #[error("the MBR is to name a partition {guid}, which the table does not have")]
+    NotInTable {
+        /// Its GUID.
+        guid: Uuid,
+    },
+    /// A partition for the MBR that an MBR cannot name.
+    #[error("partition `{name}` ends at sector {last}, past what an MBR can name")]
+    PastMbr {
+        /// Name of the partition.
+        name: String,
+        /// Its last sector.
+        last: u64,
+    },
     /// Two partitions share sectors.
     #[error(
         "partitions `{one}` and `{other}` overlap: `{one}` ends at sector {end}, `{other}` begins at {begin}"
@@ -272,6 +289,7 @@ impl Table {
                 return Err(TableError::SameGuid { one, other, guid: self.partitions[index].guid });
             }
         }
+        hybrid::entry(self)?;
         let mut by_place: Vec<&Partition> = self.partitions.iter().collect();
         by_place.sort_by_key(|partition| partition.first);
         // None is backwards, so among neighbours is enough.

@@ -1,4 +1,4 @@
-//! qcow2 images: version 3, compressed, written once.
+//! qcow2 images: version 3, compressed, written once; and [read](self::read::Reader) at offsets.
 //!
 //! Clusters of 64 KiB are compressed on all cores; those of zeros are left out. The data comes
 //! first, an L2 table behind every 512 MiB of the disk that has any, then the L1 table and the
@@ -8,6 +8,7 @@
 //! Source: QEMU, docs/interop/qcow2.rst. Integers are big-endian.
 
 mod cluster;
+pub mod read;
 mod tables;
 
 use std::io::{self, Read, Seek, SeekFrom, Write};

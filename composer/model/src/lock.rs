@@ -4,9 +4,17 @@
 //! was resolved from. It names archives, never mirrors: the same lock builds the same image from any
 //! mirror. It also repeats what was asked, key by key, so that a stale lock can say which key changed.
 //!
-//! The text form is TOML with a fixed layout, one package a line, so that two locks differ line by line.
+//! What the project itself puts into an image is in it too, by digest: overlays, firmware, declared
+//! payloads, the tools. So are the ids of users and groups, once an image was built.
+//!
+//! The text form is TOML with a fixed layout, one thing a line, so that two locks differ line by line. Its
+//! last line is the digest of all before it: what was changed by hand, or by accident, is no lock.
 
 mod check;
+pub mod diff;
+mod input;
+pub mod ledger;
+mod stale;
 mod text;
 
 use std::collections::BTreeMap;
@@ -17,13 +25,19 @@ use crate::arch::Arch;
 use crate::digest::Sha256Digest;
 
 pub use check::{LockError, archive_path_fault, package_name_fault, without_rebuild};
-pub use text::ParseLockError;
+pub use input::{InputKind, LockedInput, SignedFile};
+pub use ledger::LockedId;
+pub use stale::{Change, Stale};
+pub use text::{ParseLockError, Reading};
 
 /// What stands for an archive where a package is a file of the project.
 pub const LOCAL: &str = "local";
 
 /// Number of the text form this program reads and writes.
-pub const SCHEMA: u32 = 1;
+pub const SCHEMA: u32 = 2;
+
+/// The text form before: no inputs of the project, no ledger, no digest of its own. `lock` completes it.
+pub const FIRST_SCHEMA: u32 = 1;
 
 /// Everything a build takes from archives.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -38,6 +52,12 @@ pub struct Lock {
     pub request: LockRequest,
     /// The Release files that answered, sorted by archive and suite.
     pub suites: Vec<LockedSuite>,
+    /// The signed files of these suites, byte for byte: what proves them again, offline.
+    pub signed: Vec<SignedFile>,
+    /// What the project itself gives, by digest, sorted by kind and name.
+    pub inputs: Vec<LockedInput>,
+    /// The ids of users and groups, sorted; empty until an image was built.
+    pub ids: Vec<LockedId>,
     /// The packages of the image, sorted by name; a name occurs once.
     pub packages: Vec<LockedPackage>,
     /// The packages that kernel modules are built with, and from; none of these is in the image by that.
@@ -142,10 +162,13 @@ impl Lock {
     pub fn canonical(mut self) -> Result<Self, LockError> {
         self.request.sort();
         self.suites.sort();
+        self.signed.sort();
+        self.inputs.sort();
+        self.ids.sort();
         self.packages.sort();
         self.build.sort();
         self.twins.sort();
-        check::check(&self)?;
+        check::check(&self).map_err(|found| found.error)?;
         Ok(self)
     }
 
@@ -167,48 +190,6 @@ impl Lock {
     #[must_use]
     pub fn minimum_date(&self, archive: &str, suite: &str) -> Option<u64> {
         self.suites.iter().find(|s| s.archive == archive && s.suite == suite).map(|s| s.date)
-    }
-
-    /// The keys of the request that no longer say what they said, each with what it was and what it is.
-    #[must_use]
-    pub fn stale_keys(&self, now: &LockRequest) -> Vec<String> {
-        let mut now = now.clone();
-        now.sort();
-        let mut was = self.request.clone();
-        was.sort();
-        let mut stale = Vec::new();
-        let mut compare = |key: String, was: String, now: String| {
-            if was != now {
-                stale.push(format!("`{key}` was {was}, is {now}"));
-            }
-        };
-        compare("packages".to_owned(), text::list(&was.packages), text::list(&now.packages));
-        compare("exclude".to_owned(), text::list(&was.exclude), text::list(&now.exclude));
-        compare("provided".to_owned(), text::list(&was.provided), text::list(&now.provided));
-        compare("recommends".to_owned(), was.recommends.to_string(), now.recommends.to_string());
-        compare("dkms".to_owned(), text::list(&was.dkms), text::list(&now.dkms));
-        compare("build".to_owned(), was.build.to_string(), now.build.to_string());
-        compare("local".to_owned(), text::list(&was.local), text::list(&now.local));
-        let names = |request: &LockRequest| -> Vec<String> {
-            request.archives.iter().map(|archive| archive.name.clone()).collect()
-        };
-        compare("archives".to_owned(), text::list(&names(&was)), text::list(&names(&now)));
-        for old in &was.archives {
-            let Some(new) = now.archives.iter().find(|new| new.name == old.name) else { continue };
-            for (key, was, now) in [
-                ("suites", &old.suites, &new.suites),
-                ("components", &old.components, &new.components),
-                ("allow", &old.allow, &new.allow),
-                ("keys", &old.keys, &new.keys),
-                ("replace", &old.replace, &new.replace),
-                ("weak", &old.weak, &new.weak),
-            ] {
-                compare(format!("archive.{}.{key}", old.name), text::list(was), text::list(now));
-            }
-            let (was, now) = (text::table(&old.depends), text::table(&new.depends));
-            compare(format!("archive.{}.override", old.name), was, now);
-        }
-        stale
     }
 }
 

@@ -145,13 +145,52 @@ name! {
 }
 
 name! {
-    /// A device tree of a kernel package, below its directory of device trees.
+    /// A device tree of a kernel package, or an overlay of one, below its directory of device trees.
     DeviceTree, "a device tree", "write its path below the kernel's device trees, such as `rockchip/rk3588-rock-5b.dtb`",
     |text| (5..=256).contains(&text.len())
-        && text.ends_with(".dtb")
+        && (text.ends_with(".dtb") || text.ends_with(".dtbo"))
         && text.bytes().all(|b| b.is_ascii_alphanumeric() || b"._-+,/".contains(&b))
         && text.split('/').all(|part| !matches!(part, "" | "." | "..") && !part.starts_with('-'))
 }
+
+name! {
+    /// A line of the Raspberry Pi's `config.txt` that sets something, and not what the build sets itself.
+    ///
+    /// The firmware reads 98 characters of a line; what is compared with is a key, not a beginning.
+    FirmwareSetting, "a setting of the firmware",
+    "write `key=value` of at most 98 characters, and none of the keys that the build writes: it names kernel, \
+     initrd, command line and device trees itself",
+    |text| (3..=98).contains(&text.len())
+        && text.bytes().all(|b| b.is_ascii_graphic() && b != b'#')
+        && text.split_once('=').is_some_and(|(key, value)| {
+            !value.is_empty()
+                && key.starts_with(|c: char| c.is_ascii_lowercase())
+                && key.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_')
+                && !FIRMWARE_KEYS.contains(&key)
+        })
+}
+
+/// Settings that decide what boots, which the build writes.
+const FIRMWARE_KEYS: [&str; 18] = [
+    "arm_64bit",
+    "auto_initramfs",
+    "boot_partition",
+    "cmdline",
+    "device_tree",
+    "device_tree_address",
+    "disable_commandline_tags",
+    "dtoverlay",
+    "include",
+    "initramfs",
+    "initramfs_file",
+    "kernel",
+    "kernel_address",
+    "os_prefix",
+    "overlay_prefix",
+    "ramfsaddr",
+    "ramfsfile",
+    "start_file",
+];
 
 name! {
     /// One word of a kernel command line: a flag or `key=value`, without spaces or quotes.

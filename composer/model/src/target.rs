@@ -1,5 +1,6 @@
 //! Targets: boards and machines, as `firmware/<target>/target.toml` describes them.
 
+mod boot;
 pub mod doc;
 pub mod expect;
 
@@ -18,7 +19,8 @@ use crate::gpu::Driven;
 use crate::modules::extra::{self, ExtraDoc, ExtraModules};
 use crate::modules::{self, Modules};
 use crate::name::{
-    DeviceTree, ImagePath, KernelWord, ModuleName, Name, PackageName, PackagePattern, QemuWord,
+    DeviceTree, FirmwareSetting, ImagePath, KernelWord, ModuleName, Name, PackageName, PackagePattern,
+    QemuWord,
 };
 use crate::recipe;
 use crate::size::ByteCount;
@@ -42,8 +44,12 @@ pub struct Target {
     pub backports: Vec<PackagePattern>,
     /// Packages with firmware of its devices, sorted.
     pub firmware: Vec<PackageName>,
-    /// Device trees of the kernel that it may need, sorted.
+    /// Device trees of the kernel that it may need, and overlays of them, sorted.
     pub device_trees: Vec<DeviceTree>,
+    /// Files of the image that its firmware reads beside the kernel, sorted.
+    pub firmware_files: Vec<ImagePath>,
+    /// What its firmware is told besides, a line each, in order.
+    pub firmware_config: Vec<FirmwareSetting>,
     /// Empty files that maintainer scripts of a vendor look for, sorted.
     pub markers: Vec<ImagePath>,
     /// Kernel modules: which are loaded, denied, and with what options.
@@ -85,11 +91,14 @@ pub enum BootMethod {
     SystemdBoot,
     /// UEFI firmware, a loader on the removable path that reads `extlinux.conf` of the partition `APP`.
     Extlinux,
+    /// The Raspberry Pi's own firmware, which reads `config.txt` of a FAT partition.
+    #[serde(rename = "raspberrypi")]
+    RaspberryPi,
 }
 
 impl BootMethod {
     /// All.
-    pub const ALL: [Self; 2] = [Self::SystemdBoot, Self::Extlinux];
+    pub const ALL: [Self; 3] = [Self::SystemdBoot, Self::Extlinux, Self::RaspberryPi];
 
     /// Its name in a target.
     #[must_use]
@@ -97,6 +106,7 @@ impl BootMethod {
         match self {
             Self::SystemdBoot => "systemd-boot",
             Self::Extlinux => "extlinux",
+            Self::RaspberryPi => "raspberrypi",
         }
     }
 }
@@ -186,6 +196,9 @@ fn check_doc(doc: &TargetDoc, name: Name, checker: &mut Checker) -> Option<Targe
     let backports = checker.set(doc.backports.as_ref());
     let firmware = checker.set(doc.firmware.as_ref().and_then(|firmware| firmware.packages.as_ref()));
     let device_trees = checker.set(doc.device_trees.as_ref());
+    let firmware_files = checker.set(doc.firmware.as_ref().and_then(|firmware| firmware.files.as_ref()));
+    let firmware_config = doc.firmware.as_ref().and_then(|firmware| firmware.config.as_deref());
+    let firmware_config = checker.list(firmware_config.unwrap_or_default());
     let modules = modules::check(doc.kernel.as_ref().and_then(|kernel| kernel.modules.as_ref()), checker);
     let markers = checker.set(doc.board.as_ref().and_then(|board| board.markers.as_ref()));
     let kernel_doc = doc.kernel.as_ref();
@@ -204,7 +217,7 @@ fn check_doc(doc: &TargetDoc, name: Name, checker: &mut Checker) -> Option<Targe
         traits.filter_map(|(name, value)| Some((checker.parse(name)?, checker.parse(value)?))).collect();
     let boot = checker.choose(doc.boot.as_ref(), "boot", BootMethod::ALL.map(|it| (it.name(), it)));
     let loader = doc.loader.as_ref().and_then(|text| checker.parse(text));
-    check_boot(doc, boot, checker);
+    boot::check(doc, boot, arch, checker);
     let console = doc.console.as_ref().and_then(|text| checker.parse(text));
     let command_line = recipe::command_line(doc.command_line.as_deref().unwrap_or_default(), checker);
     let initrd = doc.initrd.as_ref().and_then(|initrd| initrd.modules.as_deref());
@@ -226,6 +239,8 @@ fn check_doc(doc: &TargetDoc, name: Name, checker: &mut Checker) -> Option<Targe
         backports,
         firmware,
         device_trees,
+        firmware_files,
+        firmware_config,
         markers,
         modules,
         extra_modules,
@@ -242,30 +257,6 @@ fn check_doc(doc: &TargetDoc, name: Name, checker: &mut Checker) -> Option<Targe
         qemu,
         shadow,
     })
-}
-
-/// What a boot method needs of its target, and what it has no use for.
-fn check_boot(doc: &TargetDoc, boot: BootMethod, checker: &mut Checker) {
-    match (boot, &doc.loader) {
-        (BootMethod::Extlinux, None) => checker.missing(
-            "loader",
-            "`extlinux` needs the EFI program that reads extlinux.conf, by its path in the image",
-        ),
-        (BootMethod::SystemdBoot, Some(text)) => {
-            checker.fault_at(text, format!("`{}` brings its own loader", boot.name()));
-        }
-        _ => {}
-    }
-    match (boot, doc.device_trees.as_deref().unwrap_or_default()) {
-        (BootMethod::SystemdBoot, [first, ..]) => checker.fault_at(
-            first,
-            "`systemd-boot` boots with the device tree that the firmware has: leave `device-trees` out",
-        ),
-        (BootMethod::Extlinux, [_, second, ..]) => {
-            checker.fault_at(second, "`extlinux` boots with one device tree: FDT names one file");
-        }
-        _ => {}
-    }
 }
 
 fn check_qemu(doc: &QemuDoc, arch: Option<Arch>, checker: &mut Checker) -> Option<Qemu> {
@@ -393,6 +384,30 @@ mod tests {
                      device-trees = [\"one.dtb\", \"two.dtb\"]\n"
                 ),
                 "`extlinux` boots with one device tree: FDT names one file",
+            ),
+            (
+                format!("{GOOD}boot = \"extlinux\"\nloader = \"/boot/x.efi\"\ndevice-trees = [\"one.dtbo\"]\n"),
+                "`extlinux` lays no overlay over a device tree",
+            ),
+            (format!("{GOOD}boot = \"raspberrypi\"\ndevice-trees = [\"a.dtb\"]\n"), "`raspberrypi` boots a kernel of arm64"),
+            (format!("{GOOD}boot = \"raspberrypi\"\n").replace("amd64", "arm64"), "missing key `device-trees`"),
+            (
+                format!("{GOOD}boot = \"raspberrypi\"\ndevice-trees = [\"a/a.dtb\", \"b/a.dtb\"]\n").replace("amd64", "arm64"),
+                "there are two device trees `a.dtb`",
+            ),
+            (
+                format!("{GOOD}boot = \"raspberrypi\"\nloader = \"/x.efi\"\ndevice-trees = [\"a.dtb\"]\n").replace("amd64", "arm64"),
+                "`raspberrypi` has no EFI program: `firmware.files` names what it reads",
+            ),
+            (
+                format!("{GOOD}firmware = {{ config = [\"dtparam=fan\"] }}\n"),
+                "`systemd-boot` reads no `firmware.config`: that is for `raspberrypi`",
+            ),
+            (
+                format!("{GOOD}boot = \"raspberrypi\"\ndevice-trees = [\"a.dtb\"]\nfirmware = {{ config = [\"kernel=x\"] }}\n")
+                    .replace("amd64", "arm64"),
+                "`kernel=x` is not a setting of the firmware: write `key=value` of at most 98 characters, and none of \
+                 the keys that the build writes: it names kernel, initrd, command line and device trees itself",
             ),
             (format!("{GOOD}command-line = [\"rw\"]\n"), "`rw` is written by the build itself"),
             (format!("{GOOD}{qemu}processors = 0\n"), "`qemu.processors` is 0; it may be 1 to 255"),

@@ -79,8 +79,8 @@ pub(super) fn configured(
     workshop: &Workshop,
     progress: &dyn Progress,
 ) -> Result<Configured, Failure> {
-    let trees = workshop.cache().join("trees");
-    files::create_directories(&trees)?;
+    let trees = workshop.trees();
+    files::create_directories(trees)?;
     let kind = format!("{}_{}", plan.name, plan.arch);
     // Held until the image is written: another build of the same image waits.
     let in_use = FileLock::exclusive_when_free(&trees.join(format!("{kind}.lock")))?;
@@ -97,7 +97,7 @@ pub(super) fn configured(
         Ok(None) => {}
         Err(failure) => progress.warn(&format!("a kept tree is made anew: {failure:?}")),
     }
-    for old in files::names(&trees)? {
+    for old in files::names(trees)? {
         // The second is what a killed build left.
         if old.starts_with(&format!("{kind}_")) || old.starts_with(&format!(".{kind}.")) {
             files::remove_tree(&trees.join(old))?;
@@ -108,11 +108,11 @@ pub(super) fn configured(
     let fetched = fetch_packages(&wanted, workshop.sources(&mirrors, progress))?;
     workshop.interrupt().check()?;
     let (packages, twins) = fetched.split_at(sources.lock.packages.len());
-    let scratch = Scratch::create(&trees, &kind)?;
+    let scratch = Scratch::create(trees, &kind)?;
     let foreign = foreign(sources.lock.arch, workshop, progress)?;
     let foreign = match foreign {
         Some(emulator) => {
-            let twins = kept_twins(&trees, &kind, twins, program, progress)?;
+            let twins = kept_twins(trees, &kind, twins, program, progress)?;
             Some(Foreign { emulator, twins: twins.map(|twins| (twins, scratch.path().join("covers"))) })
         }
         None => None,

@@ -237,6 +237,14 @@ impl Inputs {
     }
 }
 
+/// Digest of everything an overlay of a project says and holds.
+///
+/// # Errors
+/// It cannot be read, or holds what no overlay may.
+pub(crate) fn overlay_digest(overlay: &project::LoadedOverlay) -> Result<Sha256Digest, Failure> {
+    Ok(digest(&load(overlay)?))
+}
+
 /// Digest of everything an overlay says and holds.
 fn digest(loaded: &LoadedOverlay) -> Sha256Digest {
     let mut hasher = Sha256::new_with_prefix("goni-compose overlay\n");

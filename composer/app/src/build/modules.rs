@@ -149,7 +149,7 @@ fn certificate(text: &str) -> Result<Sha256Digest, &'static str> {
 }
 
 /// Digest of everything in a folder: paths, kinds, bytes, and what may be run.
-fn digest(name: &str, path: &Path) -> Result<Sha256Digest, Failure> {
+pub(crate) fn digest(name: &str, path: &Path) -> Result<Sha256Digest, Failure> {
     let directory = Directory::open(path).map_err(FileError::io("reading", path))?;
     let owner = |_: &_, _: &_| Owner::Stage(modules::NAME.into());
     let walked =

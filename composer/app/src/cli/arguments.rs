@@ -7,7 +7,8 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use goni_model::name::{InvalidName, Name, Url};
 
 use crate::cli::{
-    build, check, completions, lock, plan, run, schema, size, smoke, target, toolbox, verify, why,
+    build, check, completions, diff, inspect, lock, plan, run, schema, size, smoke, target, toolbox, verify,
+    why,
 };
 use crate::workshop::Choices;
 
@@ -33,9 +34,13 @@ pub enum Verb {
     /// Show what a build would do
     Plan(plan::PlanArguments),
     /// Build an image and verify it
-    Build(build::BuildArguments),
+    Build(build::BuildVerb),
     /// Read a finished image back and check it
     Verify(verify::VerifyArguments),
+    /// Show what an image is made of
+    Inspect(inspect::InspectArguments),
+    /// Show what differs between two images
+    Diff(diff::DiffArguments),
     /// Say who brought a path of an image, or a package, and why
     Why(why::WhyArguments),
     /// Say what takes the room of an image's root, and what grew
@@ -90,6 +95,7 @@ impl Global {
             mirror: given("debian").map(|mirror| mirror.url.to_string()),
             mirrors: others.map(|mirror| (mirror.archive.clone(), mirror.url.to_string())).collect(),
             cache: self.cache.clone(),
+            trees: None,
             offline: self.offline,
         }
     }
@@ -113,6 +119,17 @@ pub enum Report {
     Text,
     /// One JSON value.
     Json,
+}
+
+/// How what an image is made of is shown.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Form {
+    /// Lines for people.
+    Text,
+    /// One JSON value.
+    Json,
+    /// Tables for pull requests.
+    Markdown,
 }
 
 /// Where an archive is fetched from.

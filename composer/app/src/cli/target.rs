@@ -11,13 +11,13 @@ use crate::cli::arguments::Global;
 use crate::cli::terminal::Terminal;
 use crate::draft;
 use crate::failure::{Class, Classify, Failure};
-use crate::host::disk_file::DiskFile;
 use crate::host::files;
+use crate::host::image::Image;
 use crate::host::project::ProjectFiles;
 use crate::host::sandbox::{Mapping, enter_user_namespace};
 use crate::host::sysfs;
 use crate::project::{self, Project, ProjectError, Shelf};
-use crate::verify::{Fit, VerifyError, board_fit};
+use crate::verify::{Fit, board_fit};
 use crate::workshop::Workshop;
 
 /// Arguments of `target`.
@@ -132,12 +132,15 @@ fn check(name: &Name, global: &Global, terminal: &Terminal) -> Result<(), Failur
     let workshop = Workshop::open(global.choices())?;
     for project in recipes {
         let out = global.out.clone().unwrap_or_else(|| project.root.join("out"));
-        let order = Order { payloads: std::collections::BTreeMap::new(), out, force: false, emulate: false };
+        let order = Order {
+            payloads: std::collections::BTreeMap::new(),
+            out,
+            force: false,
+            emulate: false,
+            accept_ids: false,
+        };
         let built = build::build(&project, &order, &workshop, terminal.progress())?;
-        let path = || built.raw.display().to_string();
-        let disk = DiskFile::open(&built.raw)
-            .map_err(|source| Failure::from(VerifyError::Io { path: path(), source }))?;
-        terminal.show(table(&project, &board_fit(&disk)?))?;
+        terminal.show(table(&project, &board_fit(&Image::open(&built.raw)?)?))?;
     }
     Ok(())
 }

@@ -9,13 +9,13 @@ use serde::Serialize;
 use crate::cli::arguments::{Global, Report};
 use crate::cli::terminal::Terminal;
 use crate::failure::{Class, Classify, Failure};
-use crate::host::disk_file::DiskFile;
-use crate::verify::{Facts, Findings, VerifyError, verify};
+use crate::host::image::Image;
+use crate::verify::{Facts, Findings, verify};
 
 /// Arguments of `verify`.
 #[derive(Debug, Args)]
 pub struct VerifyArguments {
-    /// The image, raw
+    /// The image, raw or qcow2
     pub image: PathBuf,
     /// How to show the findings
     #[arg(long, value_name = "FORM", default_value = "text")]
@@ -50,14 +50,14 @@ struct Document<'a> {
 ///
 /// # Errors
 /// Class `Check`, exit code 7, if a check failed, which is also how damaged, cut and empty images
-/// fail; `Environment` if the file cannot be read; `Recipe` if it is an image of another format.
+/// fail; `Environment` if the file cannot be read; `Recipe` if it is an image of another format, or a qcow2
+/// image that needs another file; `Content` if it is a damaged qcow2 image.
 pub fn run(arguments: &VerifyArguments, _: &Global, terminal: &Terminal) -> Result<(), Failure> {
     let path = &arguments.image;
     let intent = || format!("verifying `{}`", path.display());
-    let during = |error: VerifyError| Failure::from(error).during(intent());
-    let disk = DiskFile::open(path)
-        .map_err(|source| during(VerifyError::Io { path: path.display().to_string(), source }))?;
-    let findings = verify(&disk, terminal.progress()).map_err(during)?;
+    let image = Image::open(path).map_err(|error| Failure::from(error).during(intent()))?;
+    let findings =
+        verify(&image, terminal.progress()).map_err(|error| Failure::from(error).during(intent()))?;
     terminal.show(match arguments.report {
         Report::Text => text(&findings.findings),
         Report::Json => json(path, &findings),

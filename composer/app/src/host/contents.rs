@@ -90,6 +90,12 @@ impl Contents {
         Self { directory, files: BTreeMap::new() }
     }
 
+    /// The directory's path.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        self.directory.path()
+    }
+
     /// Adds a file; returns what names its bytes. Reading it later fails if it is no longer that long.
     pub fn add(&mut self, path: &Path, inspected: &Inspected) -> Content {
         let key = ContentKey::new([ELSEWHERE, inspected.sha256.to_string().as_bytes()].concat());

@@ -44,7 +44,12 @@ impl DiskFile {
     /// # Errors
     /// There are too many open files.
     pub fn duplicate(&self) -> io::Result<Self> {
-        Ok(Self { file: self.file.try_clone()?, path: self.path.clone() })
+        Ok(Self { file: self.handle()?, path: self.path.clone() })
+    }
+
+    /// Another handle of the same file.
+    pub(super) fn handle(&self) -> io::Result<File> {
+        self.file.try_clone()
     }
 
     /// Where it is.
@@ -80,19 +85,7 @@ impl DiskFile {
     /// # Errors
     /// What seeking raises.
     pub fn extents(&self) -> io::Result<Vec<Range<u64>>> {
-        let end = self.file.metadata()?.len();
-        let mut extents = Vec::new();
-        let mut position = 0;
-        while position < end {
-            let start = match rustix::fs::seek(&self.file, Extent::Data(position)) {
-                Ok(start) => start,
-                Err(Errno::NXIO) => break,
-                Err(error) => return Err(error.into()),
-            };
-            position = rustix::fs::seek(&self.file, Extent::Hole(start))?;
-            extents.push(start..position);
-        }
-        Ok(extents)
+        extents(&self.file)
     }
 
     /// Copies a part of another disk to the same place of this one, where nothing was written yet: what
@@ -167,6 +160,23 @@ impl DiskFile {
     pub fn flush(&self) -> io::Result<()> {
         self.file.sync_all()
     }
+}
+
+/// Where a file has bytes; everything else reads as zero.
+pub(super) fn extents(file: &File) -> io::Result<Vec<Range<u64>>> {
+    let end = file.metadata()?.len();
+    let mut extents = Vec::new();
+    let mut position = 0;
+    while position < end {
+        let start = match rustix::fs::seek(file, Extent::Data(position)) {
+            Ok(start) => start,
+            Err(Errno::NXIO) => break,
+            Err(error) => return Err(error.into()),
+        };
+        position = rustix::fs::seek(file, Extent::Hole(start))?;
+        extents.push(start..position);
+    }
+    Ok(extents)
 }
 
 /// A part of a disk. Reading ends where it ends; writing past it is an error.

@@ -144,6 +144,41 @@ impl Store {
         Ok(None)
     }
 
+    /// Every entry that begins with certain bytes, sorted by digest. Nothing of it is verified.
+    ///
+    /// # Errors
+    /// If the store cannot be read.
+    pub fn entries_beginning(&self, bytes: &[u8]) -> Result<Vec<(Sha256Digest, PathBuf)>, StoreError> {
+        let mut found = Vec::new();
+        for (digest, path) in self.entries()? {
+            let mut head = vec![0; bytes.len()];
+            let mut file = File::open(&path).map_err(FileError::io("opening", &path))?;
+            if file.read_exact(&mut head).is_ok() && head == bytes {
+                found.push((digest, path));
+            }
+        }
+        Ok(found)
+    }
+
+    /// Every entry by its name, sorted.
+    ///
+    /// # Errors
+    /// If the store cannot be read.
+    pub fn entries(&self) -> Result<Vec<(Sha256Digest, PathBuf)>, StoreError> {
+        let root = self.root.join("sha256");
+        let mut found = Vec::new();
+        for folder in files::names(&root)? {
+            for name in files::names(&root.join(&folder))? {
+                if let Some(digest) = name.parse::<Sha256Digest>().ok().filter(|_| name.starts_with(&folder))
+                {
+                    found.push((digest, root.join(&folder).join(name)));
+                }
+            }
+        }
+        found.sort();
+        Ok(found)
+    }
+
     /// Begins to take in bytes whose digest is not yet known or not yet checked.
     ///
     /// # Errors

@@ -90,6 +90,12 @@ pub fn lock() -> Result<Lock, ToolboxError> {
     Ok(LOCK.parse()?)
 }
 
+/// The digest of that lock, as the locks of recipes pin it.
+#[must_use]
+pub fn lock_digest() -> Sha256Digest {
+    Sha256Digest::of(LOCK.as_bytes())
+}
+
 impl Toolbox {
     /// The tools, if they are unpacked in this cache already.
     #[must_use]

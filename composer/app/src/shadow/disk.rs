@@ -273,6 +273,7 @@ impl Cast<'_> {
             disk_guid: table.disk_guid,
             sector_size: table.sector_size,
             partitions: new.slots().map(partition).collect(),
+            in_mbr: None,
         }
     }
 

@@ -53,6 +53,10 @@ pub struct Mutation {
     pub name: Name,
     /// What it does.
     pub summary: String,
+    /// Words of what the check then expects or observes, and of nothing else that could be wrong.
+    pub says: String,
+    /// Other checks that may fail with it: images of theirs cannot have it as well.
+    pub disturbs: Vec<Name>,
     /// The boot by whose end the check has noticed.
     pub until: Name,
 }
@@ -103,6 +107,12 @@ pub struct MutationDoc {
     /// What it does, in a few words.
     #[schemars(with = "Option<String>")]
     pub summary: Option<Text>,
+    /// Words of what the check then expects or observes, and of nothing else that could be wrong.
+    #[schemars(with = "Option<String>")]
+    pub says: Option<Text>,
+    /// Other checks that may fail with it. Default: none.
+    #[schemars(with = "Option<Vec<String>>")]
+    pub disturbs: Option<Vec<Text>>,
     /// The boot by whose end the check has noticed. Default: the first that the check runs in.
     #[schemars(with = "Option<String>")]
     pub until: Option<Text>,
@@ -232,6 +242,9 @@ fn assertions(list: Option<&Vec<Text>>, checker: &mut Checker) -> Vec<Assertion>
 fn mutation(doc: &MutationDoc, boots: &[Name], checker: &mut Checker) -> Option<Mutation> {
     let name = checker.parse_required(doc.name.as_ref(), "mutation.name", "the folder of its overlay");
     let summary = checker.sentence(doc.summary.as_ref(), "mutation.summary");
+    let says = checker.sentence(doc.says.as_ref(), "mutation.says");
+    let disturbs = doc.disturbs.iter().flatten();
+    let disturbs = disturbs.filter_map(|text| checker.parse(text)).collect();
     let until = match &doc.until {
         Some(text) => {
             checker.known(text, "boot of the check", boots.iter().map(Name::as_str));
@@ -239,7 +252,7 @@ fn mutation(doc: &MutationDoc, boots: &[Name], checker: &mut Checker) -> Option<
         }
         None => boots.first(),
     };
-    Some(Mutation { name: name?, summary: summary?, until: until?.clone() })
+    Some(Mutation { name: name?, summary: summary?, says: says?, disturbs, until: until?.clone() })
 }
 
 /// A time, written `60s`.
@@ -277,7 +290,7 @@ mod tests {
     }
 
     const GOOD: &str = "summary = 's'\nasserts = 'a'\nboots = ['rebooted', 'first']\nscript = 'true'\n\
-                        [[mutation]]\nname = 'm'\nsummary = 'breaks it'\n";
+                        [[mutation]]\nname = 'm'\nsummary = 'breaks it'\nsays = 'broken'\n";
 
     #[test]
     fn a_check_is_read_with_its_defaults() {

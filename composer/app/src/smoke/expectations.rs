@@ -264,6 +264,7 @@ mod tests {
                 partition(Role::Swap, 4),
                 partition(Role::State, 5),
             ],
+            in_mbr: None,
         };
         let found = Expectations::of_table(&table, promises());
         assert_eq!(

@@ -101,6 +101,9 @@ fn every_mutation_is_an_overlay_or_a_recipe_and_belongs_to_a_check() {
     for (scenario, mutation) in all {
         assert!(broken.insert((scenario, &mutation.name)), "{} breaks two checks", mutation.name);
         named.insert(mutation.name.to_string());
+        for other in &mutation.disturbs {
+            assert!(qemus.checks.iter().any(|check| check.name == *other), "{}: `{other}`", mutation.name);
+        }
         let path = folder.join(mutation.name.as_str()).join("overlay.toml");
         if ProjectFiles.is_file(&path.with_file_name("recipe.toml")) && !ProjectFiles.is_file(&path) {
             continue;

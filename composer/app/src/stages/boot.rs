@@ -6,6 +6,7 @@
 mod device_trees;
 mod extlinux;
 pub(crate) mod method;
+mod raspberry_pi;
 mod systemd_boot;
 mod words;
 
@@ -13,6 +14,7 @@ use goni_disk::cpio::{self, CpioError};
 use goni_disk::tree::{FileTree, TreeError};
 use goni_disk::uki::{Label, UkiError};
 use goni_disk::verity::RootHash;
+use goni_disk::zboot::KernelError;
 use goni_model::layout::Role;
 use goni_model::recipe::Recipe;
 use goni_model::size::ByteCount;
@@ -75,6 +77,18 @@ pub enum BootError {
         #[source]
         error: InitrdError,
     },
+    /// The image has not what the board's firmware is to read.
+    #[error("the target's `firmware.files` name `{path}`")]
+    FirmwareFile {
+        /// Its path.
+        path: String,
+        /// Why it cannot be had.
+        #[source]
+        error: InitrdError,
+    },
+    /// A kernel that the board's firmware cannot load.
+    #[error("the kernel is to be loaded by the board's own firmware")]
+    Kernel(#[from] KernelError),
     /// The kernel has no such device tree.
     #[error("the target's `device-trees` name `{tree}`, which kernel {release} does not have")]
     NoDeviceTree {
@@ -96,7 +110,7 @@ impl Classify for BootError {
         match self {
             Self::Initrd(error) => error.class(),
             Self::Compress(_) => Class::Environment,
-            Self::Loader { .. } | Self::NoDeviceTree { .. } => Class::Recipe,
+            Self::Loader { .. } | Self::FirmwareFile { .. } | Self::NoDeviceTree { .. } => Class::Recipe,
             _ => Class::Content,
         }
     }
@@ -104,7 +118,9 @@ impl Classify for BootError {
     fn hint(&self) -> Option<String> {
         match self {
             Self::Initrd(error) => error.hint(),
-            Self::Loader { .. } => Some("name a file that one of the image's packages brings".to_owned()),
+            Self::Loader { .. } | Self::FirmwareFile { .. } => {
+                Some("name a file that one of the image's packages brings".to_owned())
+            }
             Self::NoDeviceTree { .. } => Some(
                 "write its path below the kernel's device trees, such as `broadcom/bcm2712-rpi-5-b.dtb`"
                     .to_owned(),
@@ -237,6 +253,12 @@ pub(crate) fn fill(
 #[must_use]
 pub fn partitions(recipe: &Recipe, target: &Target) -> Vec<(Role, ByteCount)> {
     method::of(target.boot).partitions(recipe)
+}
+
+/// The partition that the MBR names as well, where the target's boot method wants one.
+#[must_use]
+pub fn in_mbr(target: &Target) -> Option<Role> {
+    method::of(target.boot).in_mbr()
 }
 
 /// Where the kernel of a release is, on the partition that the target boots from.

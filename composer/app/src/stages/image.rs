@@ -399,6 +399,7 @@ fn table(parts: &Parts<'_>, layout: &Layout, root_hash: Option<&RootHash>) -> Ta
         disk_guid: uuid_of(parts, "disk"),
         sector_size: layout.sector_size,
         partitions: partitions.collect(),
+        in_mbr: boot::in_mbr(parts.target).map(guid),
     }
 }
 

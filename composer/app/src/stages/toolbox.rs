@@ -7,7 +7,7 @@ use goni_model::lock::Lock;
 use crate::failure::Failure;
 use crate::host::clock::Clock;
 use crate::host::toolbox::{self, Toolbox};
-use crate::resolve::resolve_request;
+use crate::resolve::{Past, resolve_request};
 use crate::stages::fetch::{Sources, fetch_packages};
 
 /// Resolves the toolbox's request again, with what the archives have now: the new `toolbox.lock`.
@@ -18,7 +18,8 @@ pub fn resolve(sources: Sources<'_>, clock: &dyn Clock) -> Result<Lock, Failure>
     let resolved = || -> Result<Lock, Failure> {
         let present = toolbox::lock()?;
         let (name, request) = (present.recipe.clone(), present.request.clone());
-        resolve_request(&name, (present.arch, None), request, Some(&present), sources, clock)
+        let past = Some(Past::dates(&present));
+        resolve_request(&name, (present.arch, None), request, past, sources, clock)
     };
     resolved().map_err(|failure| failure.during("resolving the toolbox"))
 }

@@ -1,7 +1,8 @@
 //! The EFI system partition: the loader on the removable path, what it boots, and nothing else.
 //!
 //! systemd-boot and systemd-stub take entries, credentials, add-ons and seeds from further files, each of
-//! which could change what boots. A loader that reads `extlinux.conf` boots from another partition.
+//! which could change what boots. A loader that reads `extlinux.conf` boots from another partition; what
+//! the Raspberry Pi's firmware finds here, another check tells.
 
 use goni_model::target::BootMethod;
 
@@ -20,6 +21,9 @@ pub(super) fn inspect(evidence: &Evidence<'_>) -> Verdict {
     if let Some(table) = evidence.table.found() {
         equal("a file system with sectors of", table.sector_size.get(), esp.sector_size)?;
     }
+    if evidence.boot == BootMethod::RaspberryPi {
+        return Ok(());
+    }
     let Some(arch) = evidence.arch else {
         return Err(Objection::unseen("without a root partition the architecture is not known"));
     };
@@ -34,7 +38,7 @@ pub(super) fn inspect(evidence: &Evidence<'_>) -> Verdict {
     match evidence.boot {
         BootMethod::SystemdBoot => inspect_systemd_boot(esp, &loader),
         // All else is on the partition that the loader reads.
-        BootMethod::Extlinux => {
+        BootMethod::Extlinux | BootMethod::RaspberryPi => {
             let others = esp.files.keys().filter(|path| **path != loader);
             none("no other file on the EFI system partition", others.map(|path| format!("`{path}`")))
         }

@@ -7,7 +7,7 @@ mod root;
 mod state;
 mod system_partition;
 
-use std::io::{Read, Seek, SeekFrom};
+use std::io::{Seek, SeekFrom};
 
 use goni_disk::gpt::{self, Partition, Table};
 use goni_disk::verity::{self, RootHash};
@@ -20,15 +20,14 @@ pub(super) use accounts::{Account, Accounts};
 pub(super) use app::App;
 pub(super) use booted::{Booted, BootedAs};
 pub(super) use root::{Node, NodeKind, Root};
-pub(super) use state::{State, StateKind};
-pub(super) use system_partition::{BootProfile, SystemFile, SystemPartition};
+pub(super) use state::{State, StateKind, Superblock};
+pub(super) use system_partition::{BootProfile, Digests, SystemFile, SystemPartition};
 
-use super::VerifyError;
 use super::board;
 use super::leaks::Leaks;
 use super::meant::Meant;
 use super::objection::Objection;
-use crate::host::disk_file::{DiskFile, Window};
+use crate::host::image::{Image, ImageError, Window};
 
 /// What came of reading a part of the image.
 #[derive(Debug)]
@@ -92,8 +91,8 @@ pub(super) fn chain(error: &(dyn std::error::Error + 'static)) -> String {
 /// The image, opened.
 #[derive(Debug)]
 pub(super) struct Evidence<'a> {
-    /// The file.
-    pub(super) disk: &'a DiskFile,
+    /// The image.
+    pub(super) image: &'a Image,
     /// Its size.
     pub(super) size: ByteCount,
     /// Name of the machine that this runs on, whose traces must not be in the image.
@@ -127,22 +126,16 @@ impl<'a> Evidence<'a> {
     /// Opens everything.
     ///
     /// # Errors
-    /// The file is not readable, or an image of another format. What is wrong inside is evidence.
-    pub(super) fn gather(disk: &'a DiskFile, builder: &'a str) -> Result<Self, VerifyError> {
-        let path = || disk.path().display().to_string();
-        let io = |source| VerifyError::Io { path: path(), source };
-        let size = disk.size().map_err(io)?;
-        let mut whole = disk.whole().map_err(io)?;
-        let mut head = Vec::new();
-        (&mut whole).take(16).read_to_end(&mut head).map_err(io)?;
-        if let Some(format) = foreign_format(&head) {
-            return Err(VerifyError::Format { path: path(), format });
-        }
+    /// The file is not readable. What is wrong inside is evidence.
+    pub(super) fn gather(image: &'a Image, builder: &'a str) -> Result<Self, ImageError> {
+        let io = |source| ImageError::Io { path: image.path().display().to_string(), source };
+        let size = image.size();
+        let mut whole = image.whole();
         let sector_size = gpt::sector_size(&mut whole).map_err(io)?;
         whole.seek(SeekFrom::Start(0)).map_err(io)?;
         let table = gpt::read(&mut whole, size, sector_size);
         let mut evidence = Self {
-            disk,
+            image,
             size,
             builder,
             arch: None,
@@ -167,10 +160,10 @@ impl<'a> Evidence<'a> {
             self.esp = Reading::of(SystemPartition::read(window));
         }
         if let Some((offset, size)) = self.extent(Role::App) {
-            self.app = Reading::of(App::read(self.disk, offset, size));
+            self.app = Reading::of(App::read(self.image, offset, size));
         }
         if let Some((offset, size)) = self.extent(Role::Root) {
-            self.root = Reading::of(Root::open(self.disk, offset, size));
+            self.root = Reading::of(Root::open(self.image, offset, size));
         }
         // What is wrong with what it says of its board, the check of the board tells.
         let board = self.root.found().and_then(|root| board::board(root).ok()?);
@@ -181,7 +174,7 @@ impl<'a> Evidence<'a> {
         if self.state_is_encrypted() {
             self.state = Reading::Absent("the device makes its encrypted state itself".to_owned());
         } else if let Some((offset, size)) = self.extent(Role::State) {
-            self.state = Reading::of(State::read(self.disk, offset, size));
+            self.state = Reading::of(State::read(self.image, offset, size));
         }
     }
 
@@ -217,6 +210,15 @@ impl<'a> Evidence<'a> {
         self.partitions().iter().find(|partition| self.role(partition) == Some(role))
     }
 
+    /// The bytes of a file of the EFI system partition, which was read.
+    pub(super) fn system_file(&self, place: &str) -> Result<Vec<u8>, Objection> {
+        self.esp.aid()?;
+        let window = self.window(Role::Esp);
+        let window = window.ok_or_else(|| Objection::unseen("there is no EFI system partition"))?;
+        system_partition::file(window, place)
+            .map_err(|error| Objection::differs(format!("a file `{place}` that can be read"), chain(&error)))
+    }
+
     /// Offset and size of the partition of a role.
     pub(super) fn extent(&self, role: Role) -> Option<(ByteCount, ByteCount)> {
         let sector_size = self.table.found()?.sector_size;
@@ -227,21 +229,10 @@ impl<'a> Evidence<'a> {
     /// The bytes of the partition of a role.
     pub(super) fn window(&self, role: Role) -> Option<Window<'a>> {
         let (offset, size) = self.extent(role)?;
-        Some(self.disk.window(offset, size))
+        Some(self.image.window(offset, size))
     }
 }
 
 /// Every role, in the order of the disk.
 pub(super) const ROLES: [Role; 6] =
     [Role::Esp, Role::App, Role::Root, Role::RootVerity, Role::Swap, Role::State];
-
-/// The format of an image that is not raw, by its first bytes.
-fn foreign_format(head: &[u8]) -> Option<&'static str> {
-    const FORMATS: [(&[u8], &str); 4] = [
-        (b"QFI\xfb", "qcow2"),
-        (b"\x28\xb5\x2f\xfd", "zstd-compressed"),
-        (b"\x1f\x8b", "gzip-compressed"),
-        (b"\xfd7zXZ\0", "xz-compressed"),
-    ];
-    FORMATS.into_iter().find(|(magic, _)| head.starts_with(magic)).map(|(_, name)| name)
-}

@@ -6,7 +6,7 @@ use super::evidence::{Evidence, NodeKind, Root};
 use super::objection::{Objection, Verdict, none};
 
 /// Where dpkg keeps the states of packages.
-const STATUS: &str = "var/lib/dpkg/status";
+pub(super) const STATUS: &str = "var/lib/dpkg/status";
 
 /// Where dpkg keeps what it has not yet merged into that.
 const UPDATES: &str = "var/lib/dpkg/updates";

@@ -36,6 +36,7 @@ pub(super) fn inspect(evidence: &Evidence<'_>) -> Verdict {
     let others = OF_METHODS.iter().filter(|(role, method)| *method != evidence.boot && roles.contains(role));
     let boot = evidence.boot.name();
     none(&format!("the partitions of boot method `{boot}`"), others.map(|(role, _)| role.to_string()))?;
+    inspect_mbr(evidence)?;
     let in_order: Vec<Role> = ROLES.into_iter().filter(|role| roles.contains(role)).collect();
     equal("partitions, each once and in this order:", list(&in_order), list(&roles))?;
     let places: Vec<u64> = table.partitions.iter().map(|partition| partition.first.get()).collect();
@@ -46,6 +47,16 @@ pub(super) fn inspect(evidence: &Evidence<'_>) -> Verdict {
         ));
     }
     Ok(())
+}
+
+/// The MBR names what the boot method's firmware looks for there, and nothing for others.
+fn inspect_mbr(evidence: &Evidence<'_>) -> Verdict {
+    let meant = (evidence.boot == BootMethod::RaspberryPi).then_some(Role::Esp);
+    let named = evidence.table.object()?.in_mbr;
+    let partition = named.and_then(|guid| evidence.partitions().iter().find(|it| it.guid == guid));
+    let named = partition.and_then(|partition| evidence.role(partition));
+    let shown = |role: Option<Role>| role.map_or("none", Role::name);
+    equal("besides what protects the table, the MBR names", shown(meant), shown(named))
 }
 
 fn list(roles: &[Role]) -> String {

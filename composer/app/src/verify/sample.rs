@@ -3,6 +3,7 @@
 //! Written by the program's own writers and stages; read by others.
 
 mod extlinux;
+mod raspberry_pi;
 
 use std::collections::BTreeMap;
 use std::io::{BufWriter, Read as _, Seek as _, SeekFrom, Write as _};
@@ -109,6 +110,7 @@ pub(super) fn build(
     let mut esp = match boot {
         BootMethod::SystemdBoot => system_partition(&command_line),
         BootMethod::Extlinux => extlinux::system_partition(),
+        BootMethod::RaspberryPi => raspberry_pi::system_partition(&command_line),
     };
     if let Breakage::SystemPartition(change) = breakage {
         change(&mut esp);
@@ -137,7 +139,7 @@ pub(super) fn build(
     let options = ext4::Options::new(slot.size, partition_uuid(Role::State), DATE);
     ext4::write(&state, &NoContent, &options, &mut disk.window(slot.offset, slot.size)).unwrap();
 
-    let mut table = table(&layout, &root_hash);
+    let mut table = table(boot, &layout, &root_hash);
     if let Breakage::Table(change) = breakage {
         change(&mut table);
     }
@@ -177,7 +179,9 @@ pub(super) fn partition_uuid(role: Role) -> Uuid {
     derived_uuid(&["sample", role.name()])
 }
 
-fn table(layout: &Layout, root_hash: &RootHash) -> Table {
+fn table(boot: BootMethod, layout: &Layout, root_hash: &RootHash) -> Table {
+    let raspberry_pi = boot == BootMethod::RaspberryPi;
+    let arch = if raspberry_pi { Arch::Arm64 } else { Arch::Amd64 };
     let guid = |role| match role {
         Role::Root => root_hash.root_uuid(),
         Role::RootVerity => root_hash.verity_uuid(),
@@ -185,7 +189,7 @@ fn table(layout: &Layout, root_hash: &RootHash) -> Table {
     };
     let partition = |slot: &goni_model::layout::Slot| Partition {
         name: slot.role.label().to_owned(),
-        type_guid: slot.role.type_guid(Arch::Amd64),
+        type_guid: slot.role.type_guid(arch),
         guid: guid(slot.role),
         first: slot.first,
         last: slot.last,
@@ -195,6 +199,7 @@ fn table(layout: &Layout, root_hash: &RootHash) -> Table {
         disk_guid: derived_uuid(&["sample"]),
         sector_size: layout.sector_size,
         partitions: layout.slots().map(partition).collect(),
+        in_mbr: raspberry_pi.then(|| partition_uuid(Role::Esp)),
     }
 }
 
@@ -355,6 +360,10 @@ fn board(boot: BootMethod) -> String {
             modules: vec!["gpu".to_owned()],
             files: vec!["usr/share/vulkan/icd.d/own_icd*.json".to_owned()],
         }),
+        firmware_config: match boot {
+            BootMethod::RaspberryPi => vec![raspberry_pi::SETTING.to_owned()],
+            _ => Vec::new(),
+        },
     })
     .unwrap()
 }
@@ -423,7 +432,10 @@ fn root(boot: BootMethod) -> FileTree {
     add(&mut tree, "usr/share/vulkan/icd.d/own_icd.json", 0o644, b"{}");
     add(&mut tree, ADDED, 0o644, &plain_module(RELEASE, &[]));
     add(&mut tree, RECORD, 0o644, record().as_bytes());
-    add(&mut tree, &format!("boot/vmlinuz-{RELEASE}"), 0o644, &noise());
+    let kernel = if boot == BootMethod::RaspberryPi { raspberry_pi::kernel() } else { noise() };
+    add(&mut tree, &format!("boot/vmlinuz-{RELEASE}"), 0o644, &kernel);
+    add(&mut tree, raspberry_pi::FIRMWARE_OF_ROOT, 0o644, b"firmware");
+    add(&mut tree, raspberry_pi::OVERLAY_OF_ROOT, 0o644, raspberry_pi::OVERLAY);
     add(&mut tree, extlinux::TREE_OF_ROOT, 0o644, extlinux::TREE);
     add(&mut tree, "var/lib/dpkg/status", 0o644, STATUS.as_bytes());
     tree

@@ -103,7 +103,7 @@ fn inspect_seed(evidence: &Evidence<'_>) -> Verdict {
 
 fn inspect_partition(evidence: &Evidence<'_>) -> Verdict {
     let state = evidence.state.object()?;
-    if !state.clean {
+    if !state.superblock.clean {
         return Err(Objection::differs("a clean file system", "errors, or a journal to replay"));
     }
     let accounts = Accounts::read(evidence.root.aid()?)?;

@@ -28,12 +28,12 @@ pub(super) fn first_byte(evidence: &Evidence<'_>, role: Role) -> io::Result<Opti
     let Some((start, size)) = evidence.extent(role) else { return Ok(None) };
     let (start, end) = (start.get(), start.get() + size.get());
     let mut piece = vec![0; PIECE];
-    for extent in evidence.disk.extents()? {
+    for extent in evidence.image.extents()? {
         let (from, to) = (extent.start.max(start), extent.end.min(end));
         if from >= to {
             continue;
         }
-        let mut window = evidence.disk.whole()?;
+        let mut window = evidence.image.whole();
         window.seek(SeekFrom::Start(from))?;
         let mut rest = window.take(to - from);
         let mut position = from;

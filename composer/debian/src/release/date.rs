@@ -28,8 +28,9 @@ pub(super) fn parse(text: &str) -> Option<i64> {
         .then_some(days * 86_400 + hour * 3600 + minute * 60 + second)
 }
 
-/// The moment in ISO 8601, for messages.
-pub(super) fn display(seconds: i64) -> String {
+/// A moment, in seconds since 1970, as ISO 8601 has it.
+#[must_use]
+pub fn display(seconds: i64) -> String {
     let (year, month, day) = civil_from_days(seconds.div_euclid(86_400));
     let second = seconds.rem_euclid(86_400);
     format!("{year:04}-{month:02}-{day:02}T{:02}:{:02}:{:02}Z", second / 3600, second / 60 % 60, second % 60)

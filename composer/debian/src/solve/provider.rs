@@ -22,6 +22,8 @@ pub(super) struct World<'u> {
     pub(super) universe: &'u Universe<'u>,
     pub(super) excluded: BTreeSet<&'u str>,
     pub(super) provided: BTreeSet<&'u str>,
+    /// By name, the candidate that is taken rather than the first.
+    pub(super) kept: BTreeMap<&'u str, u32>,
 }
 
 impl World<'_> {
@@ -226,7 +228,8 @@ impl DependencyProvider for &Provider<'_> {
             return None;
         }
         let candidates: Vec<SolvableId> = self.world.universe.ids(name).map(|id| self.solvable(id)).collect();
-        (!candidates.is_empty()).then(|| Candidates { candidates, ..Candidates::default() })
+        let favored = self.world.kept.get(name.as_str()).map(|id| self.solvable(*id));
+        (!candidates.is_empty()).then(|| Candidates { candidates, favored, ..Candidates::default() })
     }
 
     async fn sort_candidates(&self, _: &SolverCache<Self>, solvables: &mut [SolvableId]) {

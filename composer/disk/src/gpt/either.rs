@@ -62,7 +62,8 @@ fn read_copy(
     let entries = file_read_partitions(&mut disk, &header, block_size(sector_size))
         .map_err(|error| library(error.into(), "reading a copy of the partition table"))?;
     let partitions = entries.values().map(partition).collect();
-    let table = Table { disk_guid: header.disk_guid, sector_size, partitions };
+    // Whatever the MBR says: a table is found without it.
+    let table = Table { disk_guid: header.disk_guid, sector_size, partitions, in_mbr: None };
     table.check(disk_size)?;
     Ok(table)
 }

@@ -11,12 +11,9 @@ use mbrman::MBRHeader;
 use super::device::{Device, ReadOnly};
 use super::write::{block_size, corrupt, library};
 use super::{
-    Attributes, ENTRIES, ENTRY_SIZE, GptError, Partition, Table, entry_sectors, first_usable, last_sector,
-    last_usable,
+    Attributes, ENTRIES, ENTRY_SIZE, GptError, Partition, Table, entry_sectors, first_usable, hybrid,
+    last_sector, last_usable,
 };
-
-/// Type of the one partition of a protective MBR. Source: UEFI 2.10 §5.2.3.
-const GPT_PROTECTIVE: u8 = 0xEE;
 
 pub(super) const PRIMARY: &str = "primary header";
 pub(super) const BACKUP: &str = "backup header";
@@ -47,7 +44,7 @@ pub fn read(
     sector_size: SectorSize,
 ) -> Result<Table, GptError> {
     let last = last_sector(disk_size, sector_size)?;
-    check_protective_mbr(device, last)?;
+    let mbr = read_mbr(device, last)?;
     // Before the crate sees them: it takes the number of entries for granted and holds them all.
     check_dimensions(device, PRIMARY, Lba::new(1), sector_size)?;
     check_dimensions(device, BACKUP, last, sector_size)?;
@@ -83,7 +80,8 @@ pub fn read(
         }
         partitions.push(partition(entry));
     }
-    let table = Table { disk_guid: primary.disk_guid, sector_size, partitions };
+    let in_mbr = mbr.map(|mbr| hybrid::named(&mbr, &partitions)).transpose()?;
+    let table = Table { disk_guid: primary.disk_guid, sector_size, partitions, in_mbr };
     table.check(disk_size)?;
     Ok(table)
 }
@@ -99,19 +97,23 @@ pub(super) fn partition(entry: &::gpt::partition::Partition) -> Partition {
     }
 }
 
-fn check_protective_mbr(device: &mut (impl Read + Seek), last: Lba) -> Result<(), GptError> {
+/// Reads the MBR, which protects the table and names nothing; what it is if it is a hybrid one.
+fn read_mbr(device: &mut (impl Read + Seek), last: Lba) -> Result<Option<MBRHeader>, GptError> {
     let mbr = MBRHeader::read_from(device).map_err(|error| match error {
         mbrman::Error::Io(source) => GptError::Io { action: "reading the protective MBR", source },
         other => corrupt(MBR, &other),
     })?;
     let unsupported = |field, found, expected| GptError::Unsupported { part: MBR, field, found, expected };
     let used = mbr.iter().filter(|(_, partition)| partition.is_used()).count();
+    if used == 2 && mbr.partition_2.sys == hybrid::PROTECTIVE {
+        return Ok(Some(mbr));
+    }
     if used != 1 {
         return Err(unsupported("partitions:", goni_model::number::to_u64(used), 1));
     }
     let partition = &mbr.partition_1;
     for (field, found, expected) in [
-        ("type", u64::from(partition.sys), u64::from(GPT_PROTECTIVE)),
+        ("type", u64::from(partition.sys), u64::from(hybrid::PROTECTIVE)),
         ("first sector", u64::from(partition.starting_lba), 1),
         ("size in sectors", u64::from(partition.sectors), last.get().min(u64::from(u32::MAX))),
     ] {
@@ -119,7 +121,7 @@ fn check_protective_mbr(device: &mut (impl Read + Seek), last: Lba) -> Result<()
             return Err(unsupported(field, found, expected));
         }
     }
-    Ok(())
+    Ok(None)
 }
 
 /// Checks the sizes in a header before its sum is checked, for the sum of the entries needs them.

@@ -35,6 +35,7 @@ fn table(sector_size: SectorSize) -> Table {
             // 36 UTF-16 units, of which the last character takes two.
             partition(&format!("{}é日🛰", "x".repeat(32)), 3, 5..7, sector_size),
         ],
+        in_mbr: None,
     }
 }
 
@@ -293,4 +294,67 @@ fn a_disk_that_grew_has_its_primary_copy_alone() {
     disk[512] = 0;
     let error = read_either(&mut Cursor::new(&disk), grown, SectorSize::B512).unwrap_err();
     assert_eq!(error.to_string(), "primary header is corrupt: no signature `EFI PART`");
+}
+
+/// The same table, whose first partition the MBR names as well.
+fn hybrid() -> Table {
+    Table { in_mbr: Some(guid(1)), ..table(SectorSize::B512) }
+}
+
+#[test]
+fn a_hybrid_mbr_names_one_partition_before_what_protects_the_table() {
+    let disk = written(&hybrid());
+    assert_eq!(read(&mut Cursor::new(&disk[..]), DISK, SectorSize::B512).unwrap(), hybrid());
+    assert!(disk[..446].iter().all(|byte| *byte == 0), "no boot code, no signature");
+    #[rustfmt::skip]
+    let entries: [u8; 66] = [
+        // boot, first CHS, type, last CHS, first sector, sectors
+        0, 0xFF, 0xFF, 0xFF, 0x0C, 0xFF, 0xFF, 0xFF, 0x00, 0x08, 0, 0, 0x00, 0x10, 0, 0,
+        0, 0xFF, 0xFF, 0xFF, 0xEE, 0xFF, 0xFF, 0xFF, 0x01, 0, 0, 0, 0xFF, 0x07, 0, 0,
+        0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0,
+        0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0,
+        0x55, 0xAA,
+    ];
+    assert_eq!(disk[446..512], entries);
+    // The rest is as without.
+    assert_eq!(disk[512..], written(&table(SectorSize::B512))[512..]);
+}
+
+#[test]
+fn a_hybrid_mbr_that_says_other_than_the_table_is_found() {
+    let disk = written(&hybrid());
+    for (offset, bits, message) in [
+        (446, 0x80, "hybrid MBR has an active first partition 128, expected 0"),
+        (450, 1, "hybrid MBR has type of the first partition 13, expected 12"),
+        (454, 1, "hybrid MBR has sectors of the second 2047, expected 2048"),
+        (458, 1, "hybrid MBR has sectors of the first 4097, expected 4096"),
+        (466, 1, "protective MBR has partitions: 2, expected 1"),
+        (470, 1, "hybrid MBR has first sector of the second 0, expected 1"),
+        (474, 1, "hybrid MBR has sectors of the second 2046, expected 2047"),
+        (510, 1, "protective MBR is corrupt: invalid MBR signature"),
+    ] {
+        let mut disk = disk.clone();
+        disk[offset] ^= bits;
+        assert_eq!(read_error(disk), message, "{offset}");
+    }
+    // Both moved, so that they agree with each other.
+    let mut moved = disk;
+    (moved[455], moved[475]) = (9, 8);
+    let message = "hybrid MBR is corrupt: it names a partition from sector 2304, where the table has none";
+    assert_eq!(read_error(moved), message);
+}
+
+#[test]
+fn an_mbr_cannot_name_just_any_partition() {
+    let check = |table: &Table, size| table.check(size).unwrap_err().to_string();
+    let stranger = Table { in_mbr: Some(guid(9)), ..table(SectorSize::B512) };
+    let message = "the MBR is to name a partition 11111111-2222-4333-8444-555555555509, which the table does \
+                   not have";
+    assert_eq!(check(&stranger, DISK), message);
+    let mut far = hybrid();
+    let terabytes = 5 << 40;
+    far.partitions[0].first = Lba::new((3 << 40) / 512);
+    far.partitions[0].last = Lba::new((4 << 40) / 512 - 1);
+    let message = "partition `esp` ends at sector 8589934591, past what an MBR can name";
+    assert_eq!(check(&far, ByteCount::new(terabytes)), message);
 }

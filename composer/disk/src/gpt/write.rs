@@ -10,7 +10,7 @@ use goni_model::number::to_usize;
 use goni_model::size::{ByteCount, SectorSize};
 
 use super::device::Device;
-use super::{GptError, Partition, Table, last_sector};
+use super::{GptError, Partition, Table, hybrid, last_sector};
 
 /// The crate's word for a sector size.
 pub(super) const fn block_size(sector_size: SectorSize) -> LogicalBlockSize {
@@ -40,6 +40,7 @@ pub fn write(
     device.seek(SeekFrom::Start(0)).map_err(writing)?;
     device.write_all(&first_sector).map_err(writing)?;
 
+    let named = hybrid::entry(table)?;
     let mut device = Device::new(device, disk_size);
     // A disk past 2^32 sectors has as many in its MBR as the field holds. Source: UEFI 2.10 §5.2.3.
     let protected = u32::try_from(last.get()).unwrap_or(u32::MAX);
@@ -55,8 +56,11 @@ pub fn write(
         .create_from_device(device, Some(table.disk_guid))
         .map_err(|error| library(error, "writing the partition table"))?;
     disk.update_partitions(partitions).map_err(|error| library(error, "writing the partition table"))?;
-    disk.write().map_err(|error| library(error, "writing the partition table"))?;
-    Ok(())
+    let mut device = disk.write().map_err(|error| library(error, "writing the partition table"))?;
+    match named {
+        Some(named) => hybrid::write(&mut device, named),
+        None => Ok(()),
+    }
 }
 
 fn entry(partition: &Partition) -> ::gpt::partition::Partition {

@@ -1,6 +1,6 @@
 //! What makes a lock a lock: order, uniqueness, and names that stay inside their archive.
 
-use super::{LOCAL, Lock, LockedPackage, LockedSuite};
+use super::{LOCAL, Lock, LockedId, LockedInput, LockedPackage, LockedSuite, RequestedArchive, SignedFile};
 use crate::arch::Arch;
 
 /// Longest package name accepted, in bytes; the longest in Debian is under 100.
@@ -126,6 +126,23 @@ fn version_fault(version: &str) -> Option<&'static str> {
     }
 }
 
+/// What is wrong with the name of a user or a group, as a line of its file must be able to hold it.
+fn account_fault(name: &str) -> Option<&'static str> {
+    let inside = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'-' | b'_' | b'$');
+    match name.is_empty() || !name.bytes().all(inside) {
+        true => Some("is no name of a user or a group"),
+        false => None,
+    }
+}
+
+/// What is wrong, and where: in which list, and at which of its items, from zero.
+#[derive(Debug)]
+pub(super) struct Found {
+    pub(super) list: &'static str,
+    pub(super) item: Option<usize>,
+    pub(super) error: LockError,
+}
+
 fn value(place: impl Into<String>, value: &str, fault: Option<&'static str>) -> Result<(), LockError> {
     match fault {
         Some(fault) => Err(LockError::Value { place: place.into(), value: value.to_owned(), fault }),
@@ -134,35 +151,70 @@ fn value(place: impl Into<String>, value: &str, fault: Option<&'static str>) -> 
 }
 
 /// Every neighbour strictly greater than the one before.
-fn ordered<T>(list: &'static str, items: &[T], key: impl Fn(&T) -> String) -> Result<(), LockError> {
-    for pair in items.windows(2) {
+fn ordered<T>(list: &'static str, items: &[T], key: impl Fn(&T) -> String) -> Result<(), Found> {
+    for (before, pair) in items.windows(2).enumerate() {
         let [first, second] = pair else { continue };
         let (first, second) = (key(first), key(second));
         if first >= second {
-            return Err(LockError::Order { list, first, second });
+            let error = LockError::Order { list, first, second };
+            return Err(Found { list, item: before.checked_add(1), error });
         }
     }
     Ok(())
 }
 
-/// Checks a whole lock.
-pub(super) fn check(lock: &Lock) -> Result<(), LockError> {
-    value("recipe", &lock.recipe, word_fault(&lock.recipe))?;
-    request(lock)?;
-    ordered("suites", &lock.suites, |suite| format!("{} {}", suite.archive, suite.suite))?;
-    lock.suites.iter().try_for_each(suite)?;
-    let newest = lock.suites.iter().map(|suite| suite.date).max().unwrap_or(0);
-    if lock.source_date != newest {
-        return Err(LockError::SourceDate { source_date: lock.source_date, newest });
-    }
-    ordered("packages", &lock.packages, |package| package.name.clone())?;
-    ordered("build", &lock.build, |package| package.name.clone())?;
-    lock.packages.iter().chain(&lock.build).try_for_each(|one| package(lock, one))?;
-    ordered("twins", &lock.twins, |package| package.name.clone())?;
-    lock.twins.iter().try_for_each(|one| twin(lock, one))
+/// Each item right.
+fn each<T>(
+    list: &'static str,
+    items: &[T],
+    check: impl Fn(&T) -> Result<(), LockError>,
+) -> Result<(), Found> {
+    let checked = |(item, one)| check(one).map_err(|error| Found { list, item: Some(item), error });
+    items.iter().enumerate().try_for_each(checked)
 }
 
-fn request(lock: &Lock) -> Result<(), LockError> {
+/// Checks a whole lock.
+pub(super) fn check(lock: &Lock) -> Result<(), Found> {
+    let head = |list| move |error| Found { list, item: None, error };
+    value("recipe", &lock.recipe, word_fault(&lock.recipe)).map_err(head("recipe"))?;
+    request(lock)?;
+    ordered("suites", &lock.suites, |suite| format!("{} {}", suite.archive, suite.suite))?;
+    each("suites", &lock.suites, suite)?;
+    let newest = lock.suites.iter().map(|suite| suite.date).max().unwrap_or(0);
+    if lock.source_date != newest {
+        let error = LockError::SourceDate { source_date: lock.source_date, newest };
+        return Err(head("source_date")(error));
+    }
+    ordered("signed", &lock.signed, |it| format!("{} {} {}", it.archive, it.suite, it.file))?;
+    each("signed", &lock.signed, |one| signed(lock, one))?;
+    ordered("inputs", &lock.inputs, |input| format!("{} {}", input.kind, input.name))?;
+    each("inputs", &lock.inputs, input)?;
+    ordered("ids", &lock.ids, |id| format!("{} {}", id.kind, id.name))?;
+    each("ids", &lock.ids, account)?;
+    for (list, packages) in [("packages", &lock.packages), ("build", &lock.build)] {
+        ordered(list, packages, |package| package.name.clone())?;
+        each(list, packages, |one| package(lock, one))?;
+    }
+    ordered("twins", &lock.twins, |package| package.name.clone())?;
+    each("twins", &lock.twins, |one| twin(lock, one))
+}
+
+fn signed(lock: &Lock, one: &SignedFile) -> Result<(), LockError> {
+    let known = matches!(one.file.as_str(), "InRelease" | "Release" | "Release.gpg");
+    value("signed", &one.file, (!known).then_some("is no signed file of an archive"))?;
+    let of = lock.suites.iter().any(|suite| suite.archive == one.archive && suite.suite == one.suite);
+    value("signed", &one.suite, (!of).then_some("is no suite of the lock"))
+}
+
+fn input(one: &LockedInput) -> Result<(), LockError> {
+    value("inputs", &one.name, phrase_fault(&one.name))
+}
+
+fn account(one: &LockedId) -> Result<(), LockError> {
+    value("ids", &one.name, account_fault(&one.name))
+}
+
+fn request(lock: &Lock) -> Result<(), Found> {
     let request = &lock.request;
     for (place, list) in [
         ("request.packages", &request.packages),
@@ -172,27 +224,29 @@ fn request(lock: &Lock) -> Result<(), LockError> {
         ("request.local", &request.local),
     ] {
         ordered(place, list, String::clone)?;
-        list.iter().try_for_each(|text| value(place, text, phrase_fault(text)))?;
+        each(place, list, |text| value(place, text, phrase_fault(text)))?;
     }
     ordered("request.archives", &request.archives, |archive| archive.name.clone())?;
-    for archive in &request.archives {
-        value("request.archives", &archive.name, word_fault(&archive.name))?;
-        for (place, list) in [
-            ("request.archives.suites", &archive.suites),
-            ("request.archives.components", &archive.components),
-            ("request.archives.allow", &archive.allow),
-            ("request.archives.keys", &archive.keys),
-            ("request.archives.replace", &archive.replace),
-            ("request.archives.weak", &archive.weak),
-        ] {
-            ordered(place, list, String::clone)?;
-            list.iter().try_for_each(|text| value(place, text, phrase_fault(text)))?;
-        }
-        for (package, depends) in &archive.depends {
-            value("request.archives.depends", package, package_name_fault(package))?;
-            let fault = phrase_fault(depends).filter(|_| !depends.is_empty());
-            value("request.archives.depends", depends, fault)?;
-        }
+    each("request.archives", &request.archives, archive)
+}
+
+fn archive(archive: &RequestedArchive) -> Result<(), LockError> {
+    value("request.archives", &archive.name, word_fault(&archive.name))?;
+    for (place, list) in [
+        ("request.archives.suites", &archive.suites),
+        ("request.archives.components", &archive.components),
+        ("request.archives.allow", &archive.allow),
+        ("request.archives.keys", &archive.keys),
+        ("request.archives.replace", &archive.replace),
+        ("request.archives.weak", &archive.weak),
+    ] {
+        ordered(place, list, String::clone).map_err(|found| found.error)?;
+        list.iter().try_for_each(|text| value(place, text, phrase_fault(text)))?;
+    }
+    for (package, depends) in &archive.depends {
+        value("request.archives.depends", package, package_name_fault(package))?;
+        let fault = phrase_fault(depends).filter(|_| !depends.is_empty());
+        value("request.archives.depends", depends, fault)?;
     }
     Ok(())
 }

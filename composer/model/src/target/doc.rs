@@ -35,7 +35,8 @@ pub struct TargetDoc {
     pub firmware: Option<FirmwareDoc>,
     /// Its graphics processor.
     pub gpu: Option<TargetGpuDoc>,
-    /// Device trees of the kernel, below its folder of device trees: laid where the boot method wants them.
+    /// Device trees of the kernel, and overlays of them, below its folder of device trees: laid where the boot
+    /// method wants them.
     #[schemars(with = "Option<Vec<String>>")]
     pub device_trees: Option<Vec<Text>>,
     /// Hardware that the board is expected to have: verify proves that an image has what it takes.
@@ -50,7 +51,7 @@ pub struct TargetDoc {
     /// What maintainer scripts of a vendor look for.
     pub board: Option<BoardDoc>,
     /// How it boots. Default: systemd-boot.
-    #[schemars(with = "Option<String>", extend("enum" = ["systemd-boot", "extlinux"]))]
+    #[schemars(with = "Option<String>", extend("enum" = ["systemd-boot", "extlinux", "raspberrypi"]))]
     pub boot: Option<Text>,
     /// The EFI program that reads extlinux.conf, by its path in the image. For extlinux alone.
     #[schemars(with = "Option<String>")]
@@ -99,6 +100,12 @@ pub struct FirmwareDoc {
     /// Packages that bring it; most are in the component non-free-firmware, which the recipe must allow.
     #[schemars(with = "Option<Vec<String>>")]
     pub packages: Option<Vec<Text>>,
+    /// Files of the image that the board's own firmware reads, laid beside the kernel. For raspberrypi alone.
+    #[schemars(with = "Option<Vec<String>>")]
+    pub files: Option<Vec<Text>>,
+    /// What the board's own firmware is told besides, as lines of config.txt. For raspberrypi alone.
+    #[schemars(with = "Option<Vec<String>>")]
+    pub config: Option<Vec<Text>>,
 }
 
 /// A device that a board is expected to have.

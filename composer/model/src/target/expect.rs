@@ -46,6 +46,9 @@ pub struct Board {
     /// The graphics driver.
     #[serde(default)]
     pub gpu: Option<Driven>,
+    /// What its own firmware is told besides, a line each, in order.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub firmware_config: Vec<String>,
 }
 
 impl Board {
@@ -59,6 +62,7 @@ impl Board {
             expect: target.expect.clone(),
             deny: deny.iter().map(ToString::to_string).collect(),
             gpu: target.gpu.clone(),
+            firmware_config: target.firmware_config.iter().map(ToString::to_string).collect(),
         }
     }
 }

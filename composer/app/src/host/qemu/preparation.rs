@@ -137,5 +137,6 @@ fn twin(original: Option<&Partition>, sectors: SectorSize) -> Table {
         disk_guid: derived_uuid(&["twin disk"]),
         sector_size: sectors,
         partitions: twin.into_iter().collect(),
+        in_mbr: None,
     }
 }

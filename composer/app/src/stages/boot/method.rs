@@ -10,7 +10,7 @@ use goni_model::size::ByteCount;
 use goni_model::target::{BootMethod, Target};
 use goni_model::time::Timestamp;
 
-use super::{BootError, Kernel, extlinux, systemd_boot};
+use super::{BootError, Kernel, extlinux, raspberry_pi, systemd_boot};
 use crate::stages::initrd::Stock;
 
 /// Files of the root that a method takes beside kernel and initrd, each by a name of the method's own.
@@ -23,6 +23,11 @@ pub(crate) type BootPartition = (Role, FileTree);
 pub(crate) trait Method: Sync {
     /// The partitions that are there for it, in the order of the disk, and how large they are.
     fn partitions(&self, recipe: &Recipe) -> Vec<(Role, ByteCount)>;
+
+    /// The partition that the MBR names as well, for firmware that reads no GPT.
+    fn in_mbr(&self) -> Option<Role> {
+        None
+    }
 
     /// Where the kernel is, on the partition that holds it.
     fn kernel(&self, recipe: &Recipe, release: &str) -> String;
@@ -54,6 +59,7 @@ pub(crate) fn of(method: BootMethod) -> &'static dyn Method {
     match method {
         BootMethod::SystemdBoot => &systemd_boot::SystemdBoot,
         BootMethod::Extlinux => &extlinux::Extlinux,
+        BootMethod::RaspberryPi => &raspberry_pi::RaspberryPi,
     }
 }
 

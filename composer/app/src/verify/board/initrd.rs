@@ -9,6 +9,7 @@ use fatfs::{FileSystem, FsOptions};
 use goni_disk::uki;
 use goni_model::layout::Role;
 use goni_model::number::to_usize;
+use goni_model::target::BootMethod;
 
 use crate::verify::evidence::{Booted, Evidence, chain};
 use crate::verify::objection::Objection;
@@ -24,6 +25,12 @@ pub(super) fn names(evidence: &Evidence<'_>, booted: &Booted) -> Result<BTreeSet
     let place = booted.initrd.as_deref().unwrap_or(&booted.kernel);
     let unreadable = |error: io::Error| Objection::differs(format!("an initrd in `{place}`"), chain(&error));
     let packed = match &booted.initrd {
+        Some(initrd) if evidence.boot == BootMethod::RaspberryPi => {
+            if !evidence.esp.aid()?.files.contains_key(initrd) {
+                return Err(Objection::unseen("there is no initrd, as another check tells"));
+            }
+            evidence.system_file(initrd)?
+        }
         Some(initrd) => {
             let app = evidence.app.aid()?;
             if !app.files.contains_key(initrd) {

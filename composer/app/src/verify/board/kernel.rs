@@ -52,7 +52,11 @@ impl Kernel {
                 continue;
             };
             match key {
-                "alias" => aliases.push((value.to_owned(), module_name(module))),
+                "alias" => {
+                    aliases.push((value.to_owned(), module_name(module)));
+                    // What can be no module is not in `modules.builtin`, though it is a driver.
+                    built_in.entry(module_name(module)).or_default();
+                }
                 "firmware" => built_in.entry(module_name(module)).or_default().push(value.to_owned()),
                 _ => {}
             }

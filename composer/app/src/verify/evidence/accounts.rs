@@ -16,6 +16,10 @@ pub(in crate::verify) struct Account {
     pub(in crate::verify) uid: u32,
     /// Its first group.
     pub(in crate::verify) gid: u32,
+    /// Its directory.
+    pub(in crate::verify) home: String,
+    /// What it logs in with.
+    pub(in crate::verify) shell: String,
 }
 
 /// Who there is.
@@ -57,12 +61,14 @@ impl Accounts {
 
 fn account(line: &str) -> Option<Account> {
     let fields: Vec<&str> = line.split(':').collect();
-    let [name, password, uid, gid, _, _, _] = fields[..] else { return None };
+    let [name, password, uid, gid, _, home, shell] = fields[..] else { return None };
     Some(Account {
         name: name.to_owned(),
         password: password.to_owned(),
         uid: uid.parse().ok()?,
         gid: gid.parse().ok()?,
+        home: home.to_owned(),
+        shell: shell.to_owned(),
     })
 }
 

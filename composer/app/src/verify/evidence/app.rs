@@ -7,7 +7,7 @@ use goni_model::size::ByteCount;
 
 use super::chain;
 use super::state::{StateError, Superblock, Volume, superblock, walk};
-use crate::host::disk_file::DiskFile;
+use crate::host::image::Image;
 use crate::verify::objection::Objection;
 
 /// Entries that are looked at: a finished image has under ten.
@@ -19,7 +19,7 @@ const FILE_LIMIT: u64 = 256 << 20;
 /// The files of the partition.
 #[derive(Debug)]
 pub(in crate::verify) struct App<'a> {
-    disk: &'a DiskFile,
+    image: &'a Image,
     offset: ByteCount,
     size: ByteCount,
     /// What its superblock says.
@@ -39,8 +39,8 @@ pub(in crate::verify) struct AppFile {
 
 impl<'a> App<'a> {
     /// Walks all of it.
-    pub(super) fn read(disk: &'a DiskFile, offset: ByteCount, size: ByteCount) -> Result<Self, StateError> {
-        let file_system = Ext4::load(Box::new(Volume::new(disk, offset, size)?))?;
+    pub(super) fn read(image: &'a Image, offset: ByteCount, size: ByteCount) -> Result<Self, StateError> {
+        let file_system = Ext4::load(Box::new(Volume::new(image, offset, size)))?;
         let mut files = BTreeMap::new();
         for (place, metadata) in walk(&file_system, ENTRIES_LIMIT)? {
             let kind = metadata.file_type();
@@ -49,7 +49,7 @@ impl<'a> App<'a> {
                 files.insert(name, AppFile { size: metadata.len(), regular: kind == FileType::Regular });
             }
         }
-        Ok(Self { disk, offset, size, superblock: superblock(disk, offset, size)?, files })
+        Ok(Self { image, offset, size, superblock: superblock(image, offset, size)?, files })
     }
 
     /// The bytes of a file.
@@ -64,7 +64,7 @@ impl<'a> App<'a> {
             Some(_) => {}
         }
         let read = || -> Result<Vec<u8>, StateError> {
-            let file_system = Ext4::load(Box::new(Volume::new(self.disk, self.offset, self.size)?))?;
+            let file_system = Ext4::load(Box::new(Volume::new(self.image, self.offset, self.size)))?;
             Ok(file_system.read(format!("/{place}").as_str())?)
         };
         read().map_err(|error| Objection::differs(expected(), chain(&error)))

@@ -4,7 +4,7 @@ use goni_model::target::BootMethod;
 
 use super::Evidence;
 use crate::verify::esp::IMAGES;
-use crate::verify::extlinux;
+use crate::verify::{extlinux, raspberry_pi};
 
 /// What boots.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -49,6 +49,7 @@ impl Evidence<'_> {
                 })
             }
             BootMethod::Extlinux => extlinux::booted(self.app.found()?).ok(),
+            BootMethod::RaspberryPi => raspberry_pi::booted(self.esp.found()?).ok(),
         }
     }
 }

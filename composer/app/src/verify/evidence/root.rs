@@ -3,6 +3,8 @@
 //! Its asynchronous reader takes positioned reads, so an image is never held; the reads are of a file
 //! and never wait, and so its futures are ready when they are asked.
 
+mod fragments;
+
 use std::collections::BTreeMap;
 use std::future::{Future, ready};
 use std::io::{Read as _, Seek as _, SeekFrom};
@@ -16,13 +18,23 @@ use erofs_rs::types::Inode;
 use goni_disk::tree::{InvalidPath, TreePath};
 use goni_model::number::{to_u64, to_usize};
 use goni_model::size::ByteCount;
+use uuid::Uuid;
 
 use super::chain;
-use crate::host::disk_file::DiskFile;
+use crate::host::image::Image;
 use crate::verify::objection::Objection;
 
 /// Entries that are looked at: far more than any Debian system has.
 const ENTRIES_LIMIT: usize = 4_000_000;
+
+/// How many symbolic links are followed on the way to one entry. Source: path_resolution(7).
+const LINKS: u32 = 40;
+
+/// Most bytes of a file that are read through.
+const DIGEST_LIMIT: u64 = 16 << 30;
+
+/// Bytes that are digested together.
+const PIECE: usize = 128 << 10;
 
 /// Most bytes of a file that a check reads.
 pub(in crate::verify) const FILE_LIMIT: u64 = 64 << 20;
@@ -33,7 +45,7 @@ const STRETCH: u64 = 1 << 20;
 /// A part of a disk, as `erofs-rs` wants it.
 #[derive(Debug, Clone, Copy)]
 struct Volume<'a> {
-    disk: &'a DiskFile,
+    image: &'a Image,
     offset: ByteCount,
     size: ByteCount,
 }
@@ -44,7 +56,7 @@ impl AsyncImage for Volume<'_> {
         buffer: &mut [u8],
         offset: u64,
     ) -> impl Future<Output = erofs_rs::Result<()>> + Send {
-        let mut window = self.disk.window(self.offset, self.size);
+        let mut window = self.image.window(self.offset, self.size);
         let read = window.seek(SeekFrom::Start(offset)).and_then(|_| window.read_exact(buffer));
         ready(read.map_err(erofs_rs::Error::from))
     }
@@ -62,6 +74,7 @@ fn now<T>(future: impl Future<Output = T>) -> T {
 #[derive(Debug)]
 pub(in crate::verify) struct Root<'a> {
     file_system: EroFS<Volume<'a>>,
+    volume: Volume<'a>,
     nodes: BTreeMap<TreePath, Node>,
 }
 
@@ -83,6 +96,16 @@ pub(in crate::verify) enum NodeKind {
 pub(in crate::verify) struct Node(Inode);
 
 impl Node {
+    /// Its number: names of one file share it.
+    pub(in crate::verify) fn id(&self) -> u64 {
+        self.0.id()
+    }
+
+    /// Major and minor number of a device.
+    pub(in crate::verify) fn device(&self) -> Option<(u32, u32)> {
+        self.0.device()
+    }
+
     /// What it is.
     pub(in crate::verify) fn kind(&self) -> NodeKind {
         let kind = self.0.file_type();
@@ -139,9 +162,9 @@ pub(in crate::verify) enum RootError {
 
 impl<'a> Root<'a> {
     /// Opens a root and walks all of it.
-    pub(super) fn open(disk: &'a DiskFile, offset: ByteCount, size: ByteCount) -> Result<Self, RootError> {
-        let file_system = now(EroFS::new(Volume { disk, offset, size }))?;
-        let mut root = Self { file_system, nodes: BTreeMap::new() };
+    pub(super) fn open(image: &'a Image, offset: ByteCount, size: ByteCount) -> Result<Self, RootError> {
+        let volume = Volume { image, offset, size };
+        let mut root = Self { file_system: now(EroFS::new(volume))?, volume, nodes: BTreeMap::new() };
         let taken = root.size();
         if taken > size {
             return Err(RootError::Size { size: taken, partition: size });
@@ -167,6 +190,13 @@ impl<'a> Root<'a> {
         ByteCount::new(bytes.unwrap_or(u64::MAX))
     }
 
+    /// The file system's label, and its identifier.
+    pub(in crate::verify) fn names(&self) -> (String, Uuid) {
+        let superblock = self.file_system.super_block();
+        let label = String::from_utf8_lossy(&superblock.volume_name);
+        (label.trim_end_matches('\0').to_owned(), Uuid::from_bytes(superblock.uuid))
+    }
+
     /// Every entry, sorted by path.
     pub(in crate::verify) fn nodes(&self) -> impl Iterator<Item = (&TreePath, &Node)> {
         self.nodes.iter()
@@ -179,9 +209,45 @@ impl<'a> Root<'a> {
         self.nodes.range(from).take_while(move |(path, _)| path.starts_with(&top))
     }
 
+    /// What is at a path of any tree; symbolic links are not followed.
+    pub(in crate::verify) fn entry(&self, path: &TreePath) -> Option<&Node> {
+        self.nodes.get(path)
+    }
+
     /// What is at a path; symbolic links are not followed.
     pub(in crate::verify) fn node(&self, place: &str) -> Option<&Node> {
         self.nodes.get(&path(place))
+    }
+
+    /// What is at a path if symbolic links are followed, those of directories above it, too.
+    pub(in crate::verify) fn resolve(&self, place: &str) -> Option<(TreePath, &Node)> {
+        // What is to be walked, the next last.
+        let parts = |text: &[u8]| -> Vec<Vec<u8>> {
+            text.split(|byte| *byte == b'/').rev().map(<[u8]>::to_vec).collect()
+        };
+        let (mut rest, mut at, mut links) = (parts(place.as_bytes()), TreePath::ROOT, 0);
+        while let Some(part) = rest.pop() {
+            match &part[..] {
+                b"" | b"." => continue,
+                b".." => at = at.parent().unwrap_or(TreePath::ROOT),
+                name => {
+                    let next = at.join(name).ok()?;
+                    let node = self.nodes.get(&next)?;
+                    if node.kind() != NodeKind::Symlink {
+                        at = next;
+                        continue;
+                    }
+                    links += 1;
+                    let target = self.target(node).ok().filter(|_| links <= LINKS)?;
+                    if target.starts_with(b"/") {
+                        at = TreePath::ROOT;
+                    }
+                    rest.extend(parts(&target));
+                }
+            }
+        }
+        let node = self.nodes.get(&at)?;
+        Some((at, node))
     }
 
     /// Where a symbolic link points.
@@ -220,15 +286,14 @@ impl<'a> Root<'a> {
         Ok(content)
     }
 
-    /// Hands out the content of a regular file, a stretch at a time.
-    pub(in crate::verify) fn stream(
-        &self,
-        path: &TreePath,
-        node: &Node,
-        each: &mut dyn FnMut(&[u8]),
-    ) -> Result<(), Objection> {
+    /// Hands out the content of a regular file, a stretch at a time, of up to 16 GiB: an inode can claim any
+    /// size, of holes alone.
+    fn stream(&self, path: &TreePath, node: &Node, each: &mut dyn FnMut(&[u8])) -> Result<(), Objection> {
         let unreadable = |problem: String| Objection::differs(format!("content of `{path}`"), problem);
         let failed = |error: erofs_rs::Error| unreadable(chain(&error));
+        if node.size() > DIGEST_LIMIT {
+            return Err(unreadable(format!("{} are too much to look at", ByteCount::new(node.size()))));
+        }
         let mut file = self.file_system.open_inode_file(node.0).map_err(failed)?;
         let mut stretch = vec![0; to_usize(node.size().min(STRETCH))];
         let mut left = node.size();
@@ -238,7 +303,12 @@ impl<'a> Root<'a> {
             let mut filled = 0;
             while filled < wanted {
                 match now(file.read(&mut stretch[filled..wanted])).map_err(failed)? {
-                    0 => return Err(unreadable(format!("{left} bytes before its end it ends"))),
+                    0 => {
+                        return Err(unreadable(format!(
+                            "it ends after {} bytes",
+                            node.size() - left + to_u64(filled)
+                        )));
+                    }
                     count => filled += count,
                 }
             }

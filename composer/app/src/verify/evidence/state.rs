@@ -6,8 +6,9 @@ use std::io::{self, Read as _, Seek as _, SeekFrom};
 use ext4_view::{Ext4, Ext4Error, Ext4Read, FileType, Metadata, PathBuf};
 use goni_disk::tree::{InvalidPath, TreePath};
 use goni_model::size::ByteCount;
+use uuid::Uuid;
 
-use crate::host::disk_file::DiskFile;
+use crate::host::image::Image;
 
 /// Larger files are not kept: what a check looks for is in small ones.
 const FILE_LIMIT: u64 = 1 << 20;
@@ -23,6 +24,15 @@ const S_STATE: usize = 0x3A;
 const S_FEATURE_COMPAT: usize = 0x5C;
 const S_FEATURE_INCOMPAT: usize = 0x60;
 const S_FEATURE_RO_COMPAT: usize = 0x64;
+/// `s_blocks_count_lo` and `_hi`, `s_free_blocks_count_lo` and `_hi`, `s_log_block_size`.
+const S_BLOCKS_COUNT: usize = 0x4;
+const S_BLOCKS_COUNT_HI: usize = 0x150;
+const S_FREE_BLOCKS_COUNT: usize = 0xC;
+const S_FREE_BLOCKS_COUNT_HI: usize = 0x158;
+const S_LOG_BLOCK_SIZE: usize = 0x18;
+/// `s_uuid`, `s_volume_name`.
+const S_UUID: usize = 0x68;
+const S_VOLUME_NAME: usize = 0x78;
 /// `EXT4_VALID_FS`: unmounted cleanly, no errors.
 const VALID_FS: u16 = 1;
 /// `EXT4_FEATURE_INCOMPAT_RECOVER`: the journal has to be replayed.
@@ -33,8 +43,8 @@ const INCOMPAT_RECOVER: u32 = 4;
 pub(in crate::verify) struct State {
     /// Every entry but the root.
     pub(in crate::verify) nodes: BTreeMap<TreePath, StateNode>,
-    /// Whether it was left clean: no error, nothing in the journal.
-    pub(in crate::verify) clean: bool,
+    /// What its superblock says.
+    pub(in crate::verify) superblock: Superblock,
 }
 
 /// One file, directory or other object.
@@ -80,15 +90,15 @@ pub(in crate::verify) enum StateError {
 
 /// A part of a disk, as `ext4-view` wants it: its own.
 pub(super) struct Volume {
-    disk: DiskFile,
+    image: Image,
     offset: ByteCount,
     size: ByteCount,
 }
 
 impl Volume {
     /// A part of a disk.
-    pub(super) fn new(disk: &DiskFile, offset: ByteCount, size: ByteCount) -> io::Result<Self> {
-        Ok(Self { disk: disk.duplicate()?, offset, size })
+    pub(super) fn new(image: &Image, offset: ByteCount, size: ByteCount) -> Self {
+        Self { image: image.clone(), offset, size }
     }
 }
 
@@ -98,7 +108,7 @@ impl Ext4Read for Volume {
         start: u64,
         buffer: &mut [u8],
     ) -> Result<(), Box<dyn std::error::Error + Send + Sync + 'static>> {
-        let mut window = self.disk.window(self.offset, self.size);
+        let mut window = self.image.window(self.offset, self.size);
         window.seek(SeekFrom::Start(start))?;
         window.read_exact(buffer)?;
         Ok(())
@@ -107,8 +117,8 @@ impl Ext4Read for Volume {
 
 impl State {
     /// Walks all of it.
-    pub(super) fn read(disk: &DiskFile, offset: ByteCount, size: ByteCount) -> Result<Self, StateError> {
-        let file_system = Ext4::load(Box::new(Volume::new(disk, offset, size)?))?;
+    pub(super) fn read(image: &Image, offset: ByteCount, size: ByteCount) -> Result<Self, StateError> {
+        let file_system = Ext4::load(Box::new(Volume::new(image, offset, size)))?;
         let mut nodes = BTreeMap::new();
         for (place, metadata) in walk(&file_system, ENTRIES_LIMIT)? {
             let kind = match metadata.file_type() {
@@ -127,7 +137,7 @@ impl State {
             };
             nodes.insert(TreePath::parse(place.as_ref())?, node);
         }
-        Ok(Self { nodes, clean: superblock(disk, offset, size)?.clean })
+        Ok(Self { nodes, superblock: superblock(image, offset, size)? })
     }
 }
 
@@ -165,21 +175,35 @@ pub(in crate::verify) struct Superblock {
     pub(in crate::verify) incompatible: u32,
     /// What a writer must know; EDK II does not read without, either.
     pub(in crate::verify) read_only_compatible: u32,
+    /// Bytes that are taken.
+    pub(in crate::verify) used: u64,
+    /// Its identifier.
+    pub(in crate::verify) uuid: Uuid,
+    /// Its label, zeros behind it.
+    pub(in crate::verify) label: [u8; 16],
 }
 
 /// Reads what the superblock says.
-pub(super) fn superblock(disk: &DiskFile, offset: ByteCount, size: ByteCount) -> io::Result<Superblock> {
-    let mut window = disk.window(offset, size);
+pub(super) fn superblock(image: &Image, offset: ByteCount, size: ByteCount) -> io::Result<Superblock> {
+    let mut window = image.window(offset, size);
     window.seek(SeekFrom::Start(SUPERBLOCK))?;
     let mut superblock = [0; 1024];
     window.read_exact(&mut superblock)?;
     let state = u16::from_le_bytes([superblock[S_STATE], superblock[S_STATE + 1]]);
     let word = |at: usize| u32::from_le_bytes(*superblock[at..].first_chunk().expect("within 1024 bytes"));
     let incompatible = word(S_FEATURE_INCOMPAT);
+    // The upper halves are zeros where the file system has 32-bit numbers.
+    let count = |low: usize, high: usize| u64::from(word(low)) | u64::from(word(high)) << 32;
+    let taken = count(S_BLOCKS_COUNT, S_BLOCKS_COUNT_HI)
+        .saturating_sub(count(S_FREE_BLOCKS_COUNT, S_FREE_BLOCKS_COUNT_HI));
+    let field = |at: usize| *superblock[at..].first_chunk::<16>().expect("within 1024 bytes");
     Ok(Superblock {
         clean: state == VALID_FS && incompatible & INCOMPAT_RECOVER == 0,
         compatible: word(S_FEATURE_COMPAT),
         incompatible,
         read_only_compatible: word(S_FEATURE_RO_COMPAT),
+        used: taken.saturating_mul(1024 << word(S_LOG_BLOCK_SIZE).min(6)),
+        uuid: Uuid::from_bytes(field(S_UUID)),
+        label: field(S_VOLUME_NAME),
     })
 }

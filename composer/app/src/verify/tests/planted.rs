@@ -12,6 +12,7 @@ use super::{
     BUILDER, Breakage, Evidence, Findings, KEY, Silent, add, build, chmod, failed, inspect, metadata,
     outcome, path, put,
 };
+use crate::host::image::Image;
 use crate::index::{HandLine, Index, Kind, Line, Place, Tree, What, text_of};
 use crate::verify::Meant;
 
@@ -93,7 +94,7 @@ pub(super) const BREAKAGES: &[(&str, Breakage, &str, &str)] = &[
 fn verified(breakage: Breakage) -> Findings {
     let scratch = tempfile::tempdir().unwrap();
     let sample = build(scratch.path(), BootMethod::SystemdBoot, SectorSize::B512, breakage);
-    inspect(&sample.disk, BUILDER, None, &Silent).unwrap()
+    inspect(&Image::of(&sample.disk).unwrap(), BUILDER, None, &Silent).unwrap()
 }
 
 #[test]
@@ -119,7 +120,8 @@ fn what_is_planted_is_found_by_exactly_its_check() {
 fn index() -> Index {
     let scratch = tempfile::tempdir().unwrap();
     let sample = build(scratch.path(), BootMethod::SystemdBoot, SectorSize::B512, Breakage::Nothing);
-    let evidence = Evidence::gather(&sample.disk, BUILDER).unwrap();
+    let image = Image::of(&sample.disk).unwrap();
+    let evidence = Evidence::gather(&image, BUILDER).unwrap();
     let line = |path: &[u8]| Line(text_of(path), What::File, 0, None, vec![0], 0);
     let root = evidence.root.found().unwrap().nodes().map(|(path, _)| line(path.as_bytes())).collect();
     let state = evidence.state.found().unwrap().nodes.keys().map(|path| line(path.as_bytes())).collect();
@@ -153,7 +155,8 @@ fn a_path_without_an_owner_and_a_path_of_the_builder_turn_their_checks_red() {
     let verified = |breakage| {
         let scratch = tempfile::tempdir().unwrap();
         let sample = build(scratch.path(), BootMethod::SystemdBoot, SectorSize::B512, breakage);
-        inspect(&sample.disk, BUILDER, Some(&Meant::new(&index, &builder)), &Silent).unwrap()
+        inspect(&Image::of(&sample.disk).unwrap(), BUILDER, Some(&Meant::new(&index, &builder)), &Silent)
+            .unwrap()
     };
     assert_eq!(failed(&verified(Breakage::Nothing)), [""; 0]);
     for (breakage, check, seen) in [

@@ -8,7 +8,7 @@ use std::io::{Read as _, Seek as _, SeekFrom};
 use goni_model::number::{to_u64, to_usize};
 
 use super::SystemPartitionError;
-use crate::host::disk_file::Window;
+use crate::host::image::Window;
 
 /// Largest table that is looked at: 4 Mi clusters, of an EFI system partition of at least 2 GiB.
 const TABLE_LIMIT: u64 = 16 << 20;

@@ -1,0 +1,93 @@
+//! The ids of a finished tree, held against the ledger of its lock.
+//!
+//! Maintainer scripts take the next free number, so another set of packages can give a service another one.
+//! On a device that was updated its files would then be somebody else's. What a number was given for is kept in
+//! the lock, from the first build on; a build in which one differs is refused.
+
+use goni_disk::tree::{ContentSource, FileTree, Kind, TreePath};
+use goni_model::lock::Lock;
+use goni_model::lock::ledger::{self, Drift};
+
+use crate::archive::ResolveError;
+use crate::failure::{Class, Classify, Failure};
+use crate::host::files;
+use crate::progress::Progress;
+use crate::project::Project;
+
+/// Account files are a few kilobytes.
+const LARGEST: u64 = 16 << 20;
+
+/// Why ids are refused.
+#[derive(Debug, thiserror::Error)]
+enum IdError {
+    #[error("ids differ from those in `{path}`: {}", drift.iter().map(ToString::to_string).collect::<Vec<_>>().join("; "))]
+    Drift { path: String, recipe: String, drift: Vec<Drift> },
+    #[error("reading `/{path}` of the tree")]
+    Read { path: &'static str, source: std::io::Error },
+}
+
+impl Classify for IdError {
+    fn class(&self) -> Class {
+        Class::Content
+    }
+
+    fn hint(&self) -> Option<String> {
+        match self {
+            Self::Drift { path, drift, .. } if drift.iter().any(Drift::takes_a_reserved_id) => Some(format!(
+                "give the newcomer an id of its own; or, if no device has files of the former owner, remove that line of `{path}` and run goni-compose lock"
+            )),
+            Self::Drift { recipe, .. } => Some(format!(
+                "goni-compose build --accept-ids {recipe}, if no device in use has files of these"
+            )),
+            Self::Read { .. } => None,
+        }
+    }
+}
+
+/// Holds the ids of a tree against the ledger; completes a lock that has none, and says so.
+///
+/// # Errors
+/// An id that is not as the ledger has it, unless that is accepted; account files that cannot be read.
+pub fn settle(
+    project: &Project,
+    lock: &Lock,
+    (tree, contents): (&FileTree, &dyn ContentSource),
+    accept: bool,
+    progress: &dyn Progress,
+) -> Result<(), Failure> {
+    let text =
+        |path: &'static str| read(tree, contents, path).map_err(|source| IdError::Read { path, source });
+    let found = ledger::ids(&text("etc/passwd")?, &text("etc/group")?);
+    let drift = ledger::drift(&lock.ids, &found);
+    let path = project.lock().display().to_string();
+    let note = match (lock.ids.is_empty(), drift.is_empty()) {
+        (true, _) => format!("`{path}` had no ids of users and groups: it has those of this image now"),
+        (false, true) => return Ok(()),
+        (false, false) if accept && !drift.iter().any(Drift::takes_a_reserved_id) => {
+            let told: Vec<String> = drift.iter().map(ToString::to_string).collect();
+            format!("`{path}` has other ids now: {}", told.join("; "))
+        }
+        (false, false) => {
+            let recipe = project.path.display().to_string();
+            return Err(IdError::Drift { path, recipe, drift }.into());
+        }
+    };
+    let completed = Lock { ids: ledger::accept(&lock.ids, &found), ..lock.clone() };
+    let completed = completed.canonical().map_err(ResolveError::from)?;
+    files::replace(&project.lock(), completed.to_string().as_bytes(), 0o644)?;
+    progress.warn(&note);
+    Ok(())
+}
+
+fn read(tree: &FileTree, contents: &dyn ContentSource, path: &str) -> std::io::Result<String> {
+    let absent = || std::io::Error::from(std::io::ErrorKind::NotFound);
+    let place =
+        TreePath::parse(path.as_bytes()).ok().and_then(|path| tree.resolve(&path)).ok_or_else(absent)?;
+    let Some(Kind::File(content)) = tree.get(&place).map(|inode| &inode.kind) else { return Err(absent()) };
+    if content.size() > LARGEST {
+        return Err(std::io::ErrorKind::FileTooLarge.into());
+    }
+    let mut text = String::new();
+    content.open(contents)?.read_to_string(&mut text)?;
+    Ok(text)
+}
