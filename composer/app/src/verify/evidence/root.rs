@@ -33,6 +33,9 @@ const LINKS: u32 = 40;
 /// Most bytes of a file that are read through.
 const DIGEST_LIMIT: u64 = 16 << 30;
 
+/// Bytes that are read together.
+const PIECE: usize = 128 << 10;
+
 /// Most bytes of a file that a check reads.
 pub(in crate::verify) const FILE_LIMIT: u64 = 64 << 20;
 
