@@ -4,6 +4,7 @@
 #![expect(clippy::disallowed_methods, clippy::unwrap_used, reason = "tests look at the machine itself")]
 #![expect(clippy::print_stderr, reason = "a test that is skipped says so")]
 
+mod bill_judge;
 mod common;
 
 use std::collections::BTreeMap;
@@ -253,15 +254,17 @@ fn the_qcow2_image_is_sound_and_holds_the_raw_one() {
 }
 
 #[test]
-fn the_output_is_the_images_a_manifest_their_digests_and_a_link() {
+fn the_output_is_the_images_what_tells_of_them_their_digests_and_a_link() {
     let out = IMAGE.project.out();
     let mut names: Vec<_> =
         fs::read_dir(&out).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
     names.sort();
-    let images = ["4k.qcow2", "4k.raw", "manifest.json", "qcow2", "raw"].map(|end| format!("{STEM}.{end}"));
+    let ends =
+        ["4k.qcow2", "4k.raw", "cdx.json", "manifest.json", "provenance.json", "qcow2", "raw", "spdx.json"];
+    let images = ends.map(|end| format!("{STEM}.{end}"));
     let (sums, link) = (["SHA256SUMS".to_owned()], ["manifest.json".to_owned()]);
     assert_eq!(names, [&sums[..], &images, &link].concat());
-    assert_eq!(fs::read_link(out.join("manifest.json")).unwrap(), Path::new(&images[2]));
+    assert_eq!(fs::read_link(out.join("manifest.json")).unwrap(), Path::new(&images[3]));
     let sums = IMAGE.sums();
     let sha256sum = |sums: &str| {
         let judge = Command::new("sha256sum").args(["--check", "--strict", sums]).current_dir(&out).output();
@@ -275,6 +278,80 @@ fn the_output_is_the_images_a_manifest_their_digests_and_a_link() {
         assert_eq!(file["size"].as_u64(), Some(fs::metadata(out.join(name)).unwrap().len()));
         assert!(sums.contains(&format!("{}  {name}\n", file["sha256"].as_str().unwrap())));
     }
+}
+
+#[test]
+fn the_bills_and_the_provenance_pass_their_judges_and_name_what_is_there() {
+    let read = |end: &str| -> Value {
+        let text = fs::read(IMAGE.project.out().join(format!("{STEM}.{end}"))).unwrap();
+        serde_json::from_slice(&text).unwrap()
+    };
+    let (spdx, cyclonedx, provenance) = (read("spdx.json"), read("cdx.json"), read("provenance.json"));
+    assert_eq!(bill_judge::spdx(&spdx), Vec::<String>::new());
+    assert_eq!(bill_judge::cyclonedx(&cyclonedx), Vec::<String>::new());
+    assert_eq!(bill_judge::provenance(&provenance), Vec::<String>::new());
+
+    // Every package of the manifest is in both bills, with its digest.
+    let text = |value: &Value| value.as_str().unwrap().to_owned();
+    let array = |value: &Value| value.as_array().unwrap().clone();
+    let packages = array(&IMAGE.manifest["packages"]);
+    let locked: BTreeMap<String, String> =
+        packages.iter().map(|package| (text(&package["name"]), text(&package["sha256"]))).collect();
+    let told = |list: &Value, hashes: &str, value: &str, deb: &dyn Fn(&Value) -> bool| {
+        let elements = array(list).into_iter().filter(|element| deb(element));
+        elements.map(|it| (text(&it["name"]), text(&it[hashes][0][value]))).collect::<BTreeMap<_, _>>()
+    };
+    let in_spdx = |it: &Value| text(&it["SPDXID"]).starts_with("SPDXRef-Package-");
+    assert_eq!(told(&spdx["packages"], "checksums", "checksumValue", &in_spdx), locked);
+    let in_cyclonedx = |it: &Value| it.get("purl").is_some();
+    assert_eq!(told(&cyclonedx["components"], "hashes", "content", &in_cyclonedx), locked);
+    // Nearly all of Debian declares its licences; the bill knows them.
+    let declared = array(&spdx["packages"]);
+    let declared = declared.iter().filter(|it| in_spdx(it) && it["licenseDeclared"] != "NOASSERTION");
+    assert!(declared.count() * 10 > locked.len() * 9);
+
+    let raw = format!("{STEM}.raw");
+    let sha256 = text(&IMAGE.manifest["files"][&raw]["sha256"]);
+    assert_eq!(text(&spdx["packages"][0]["checksums"][0]["checksumValue"]), sha256);
+    assert_eq!(text(&cyclonedx["metadata"]["component"]["hashes"][0]["content"]), sha256);
+    // The statement is about every file but itself.
+    let subjects: BTreeMap<String, String> = array(&provenance["subject"])
+        .iter()
+        .map(|it| (text(&it["name"]), text(&it["digest"]["sha256"])))
+        .collect();
+    let sums = IMAGE.sums();
+    let sums: BTreeMap<String, String> = sums
+        .lines()
+        .filter_map(|line| line.split_once("  "))
+        .filter(|(_, name)| !name.ends_with(".provenance.json"))
+        .map(|(sha256, name)| (name.to_owned(), sha256.to_owned()))
+        .collect();
+    assert_eq!(subjects, sums);
+    let lock = digest(&fs::read(IMAGE.project.lock()).unwrap());
+    let dependencies = &provenance["predicate"]["buildDefinition"]["resolvedDependencies"];
+    assert!(array(dependencies).iter().any(|it| it["digest"]["sha256"] == *lock), "the lock");
+}
+
+#[test]
+fn a_licence_that_the_recipe_denies_ends_the_build_before_there_is_an_image() {
+    let project = IMAGE.again();
+    let policy = "\n[policy.licences]\ndeny = [\"GPL-3.0*\"]\nexcept.bash = \"tried\"\n";
+    let recipe = fs::read_to_string(project.recipe()).unwrap();
+    fs::write(project.recipe(), format!("{recipe}{policy}")).unwrap();
+    let output = build(&project, &[]);
+    let said = said(&output);
+    assert_eq!(output.status.code(), Some(7), "{said}");
+    let line = 1 + recipe.lines().count() + 2;
+    for part in [
+        "package `libc-bin` ".to_owned(),
+        "licence `GPL-3+` (GPL-3.0-or-later) of `/usr/share/doc/".to_owned(),
+        format!("denied by `policy.licences.deny[GPL-3.0*]` (recipes/qemu-x86_64.toml:{line}:9)"),
+        "brought by ".to_owned(),
+    ] {
+        assert!(said.contains(&part), "`{part}` in {said}");
+    }
+    assert!(!said.contains("package `bash`"), "{said}");
+    assert!(!project.out().exists(), "nothing is there");
 }
 
 #[test]
@@ -340,8 +417,17 @@ fn another_payload_is_built_in_without_unpacking_again() {
     } else {
         fs::write(&payload, "#!/bin/sh\n").unwrap();
     }
+    // What was signed before is not what is there afterwards.
+    fs::create_dir(project.out()).unwrap();
+    for name in ["SHA256SUMS", "SHA256SUMS.minisig", "SHA256SUMS.asc"] {
+        fs::write(project.out().join(name), "").unwrap();
+    }
     let output = good(build(&project, &["--payload", &format!("goni-http={}", payload.display())]));
     let said = said(&output);
+    for name in ["SHA256SUMS.minisig", "SHA256SUMS.asc"] {
+        assert!(said.contains(&format!("`{name}` signed what `SHA256SUMS` said before")), "{said}");
+        assert!(!project.out().join(name).exists());
+    }
     assert!(said.contains("kept from an earlier build") && !said.contains("unpack"), "{said}");
     assert!(!said.contains("stand-in"), "{said}");
     let manifest = fs::read(project.out().join(format!("{STEM}.manifest.json"))).unwrap();

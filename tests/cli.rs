@@ -290,6 +290,34 @@ fn a_target_is_checked_without_a_recipe() {
 }
 
 #[test]
+fn digests_are_signed_and_the_key_shows_nowhere() {
+    let folder = tempfile::tempdir().unwrap();
+    let pair = minisign::KeyPair::generate_unencrypted_keypair().unwrap();
+    let secret = pair.sk.to_box(None).unwrap().into_string();
+    let public = pair.pk.to_box().unwrap().into_string();
+    fs::create_dir(folder.path().join("out")).unwrap();
+    let sums = "2c26b46b68ffc68ff99b453c1d30413413422d706483bfa0f98a5e886266e7ae  a.raw\n";
+    fs::write(folder.path().join("out/SHA256SUMS"), sums).unwrap();
+    fs::write(folder.path().join("key"), &secret).unwrap();
+    fs::write(folder.path().join("out/a.raw"), "fooo").unwrap();
+    let sign = || goni_compose(folder.path(), &["sign", "--key", "key"]);
+    let refused = sign();
+    assert_eq!(refused.status.code(), Some(3), "{}", text(&refused.stderr));
+    assert!(text(&refused.stderr).contains("`a.raw` is "), "{}", text(&refused.stderr));
+    fs::write(folder.path().join("out/a.raw"), "foo").unwrap();
+    let output = sign();
+    assert_eq!(text(&output.stdout), "out/SHA256SUMS.minisig  signs 1 files\n");
+    let signature = fs::read_to_string(folder.path().join("out/SHA256SUMS.minisig")).unwrap();
+    let decoded = minisign_verify::Signature::decode(&signature).unwrap();
+    let key = minisign_verify::PublicKey::decode(&public).unwrap();
+    key.verify(sums.as_bytes(), &decoded, false).unwrap();
+    let line = secret.lines().nth(1).unwrap();
+    assert!(![text(&output.stderr), text(&output.stdout), &signature].iter().any(|it| it.contains(line)));
+    let found = paths(&folder.path().join("out"));
+    assert_eq!(found.len(), 3, "{found:?}");
+}
+
+#[test]
 fn a_machine_is_drafted_from_its_sys_and_proc() {
     let machine = tempfile::tempdir().unwrap();
     let root = machine.path();

@@ -5,6 +5,7 @@
 //! and names only once every check has passed.
 
 mod cache;
+mod documents;
 mod export;
 pub(crate) mod inputs;
 mod manifest;
@@ -28,6 +29,7 @@ use goni_model::time::Timestamp;
 use uuid::Uuid;
 
 use crate::beside;
+use crate::bill::{self, Materials};
 use crate::failure::{Class, Classify, Failure};
 use crate::host::contents::{self, Contents};
 use crate::host::disk_file::DiskFile;
@@ -35,18 +37,24 @@ use crate::host::files::lock::Lock as FileLock;
 use crate::host::files::{self, FileError};
 use crate::host::image::Image;
 use crate::host::scratch::Scratch;
-use crate::lock::ids;
+use crate::host::toolbox;
+use crate::index::sizes::Since;
+use crate::index::{self, Index};
+use crate::lock::ids::{self, Completed};
+use crate::policy;
 use crate::progress::{Progress, Unit};
 use crate::project::Project;
+use crate::provenance::{self, Ground};
 use crate::resolve;
 use crate::rules;
+use crate::sign;
 use crate::stages::image::{self, Parts, Variant, Written};
 use crate::stages::modules::Recorded;
 use crate::stages::{board, boot, overlay, settings, state};
-use crate::verify::{self, Expectations};
+use crate::verify::{self, Expectations, Meant};
 use crate::workshop::Workshop;
 
-pub use manifest::{Effective, Manifest, OutputFile, PartitionLine};
+pub use manifest::{Document, Effective, Manifest, OutputFile, PartitionLine};
 
 /// The version of the code that stages are identified by.
 const CODE: &str = env!("CARGO_PKG_VERSION");
@@ -79,6 +87,8 @@ pub struct Built {
     pub root_hash: Option<String>,
     /// Identifier of the state partition.
     pub state_uuid: Uuid,
+    /// What it was before, if there was an image before.
+    pub since: Option<Since>,
     /// Payloads for which a stand-in was used.
     pub stand_ins: Vec<String>,
     /// Whether it was there already, unchanged.
@@ -90,6 +100,10 @@ pub struct Built {
 enum BuildError {
     #[error("writing the manifest")]
     Manifest(#[from] serde_json::Error),
+    #[error("writing the bill of materials")]
+    Documents(#[source] serde_json::Error),
+    #[error("writing the index")]
+    Index(#[source] std::io::Error),
     #[error("the image failed its checks and gets no name: {failed}")]
     Refused { failed: String },
     #[error("`{path}` is in the way: it is a {kind}")]
@@ -99,7 +113,7 @@ enum BuildError {
 impl Classify for BuildError {
     fn class(&self) -> Class {
         match self {
-            Self::Manifest(_) => Class::Bug,
+            Self::Manifest(_) | Self::Documents(_) | Self::Index(_) => Class::Bug,
             Self::Refused { .. } => Class::Check,
             _ => Class::Environment,
         }
@@ -148,7 +162,13 @@ pub fn build(
     let plan = plan::plan(project, &lock, twins, &listed, CODE)?;
     let program = program()?;
     // What the whole image depends on: the last stage, and the very program that runs the stages.
-    let build = StageId::of(StageKind::Export, &program, "", plan.id(StageKind::Export), plan.source_date);
+    let build = StageId::of(
+        StageKind::Export,
+        &program.to_string(),
+        "",
+        plan.id(StageKind::Export),
+        plan.source_date,
+    );
     let names = output_names(project, &plan);
     check_places(&order.out, &names)?;
     // A lock without ids was never built from: only a finished tree has them.
@@ -170,7 +190,24 @@ pub fn build(
     rules::confess(project, &rulings, progress);
     let sources = cache::Ingredients { lock: &lock, twins, modules: &modules };
     let finished = finished(project, &sources, &plan, &inputs, workshop, progress)?;
-    ids::settle(project, &lock, (&finished.root, &finished.contents), order.accept_ids, progress)?;
+    let ledger = ids::check(project, &lock, (&finished.root, &finished.contents), order.accept_ids)?;
+    let mut bill = bill::gather(&Materials {
+        project,
+        lock: &lock,
+        plan: &plan,
+        build,
+        program,
+        toolbox: toolbox::digest(),
+        inputs: &listed,
+        stand_ins: &inputs.stand_ins,
+        root: &finished.root,
+        state: &finished.state,
+        contents: &finished.contents,
+        modules: &finished.modules,
+    })?;
+    let excepted = policy::judge(project, &lock, &bill)?;
+    policy::confess(project, &bill, &excepted, progress);
+    bill.except(&excepted);
     files::create_directories(&order.out)?;
     for left in
         files::names(&order.out)?.iter().filter(|name| name.starts_with(&format!(".{}.", plan.stem())))
@@ -188,19 +225,49 @@ pub fn build(
         content: &finished.contents,
         date: finished.date,
     };
-    let made = make(&scratch, &parts, &plan, workshop, progress)?;
+    let laid = inputs.laid(order);
+    let source = index::Source {
+        project,
+        lock: &lock,
+        root: &finished.root,
+        state: &finished.state,
+        content: &finished.contents,
+        modules: &finished.modules,
+        laid: &laid,
+    };
+    let before = last(&order.out, &plan);
+    let made = make(&scratch, &parts, (&source, before.as_ref()), &plan, workshop, progress)?;
+    let mut documents = documents::of(&bill, &plan, &made.files).map_err(BuildError::Documents)?;
+    documents.insert(format!("{}{}", plan.stem(), index::SUFFIX), made.index.clone());
     let manifest = Manifest {
         rules: &rulings,
+        excepted: &excepted,
+        documents: documents.iter().map(|(name, text)| (name.clone(), documents::told(text))).collect(),
         modules: finished.modules,
         ..manifest_of(project, &lock, &plan, build, &inputs, &listed, &made)
     };
-    finish(&scratch, &order.out, &plan, &manifest, &made.files)?;
+    let mut manifest_text = serde_json::to_vec_pretty(&manifest).map_err(BuildError::Manifest)?;
+    manifest_text.push(b'\n');
+    let manifest_name = manifest_name(&plan);
+    let texts = documents.iter().chain([(&manifest_name, &manifest_text)]);
+    let subjects = documents::subjects(&plan, &made.files, texts);
+    // The lock as it will be: another build from it must say the same.
+    let kept = ledger.as_ref().map_or(&lock, Completed::lock);
+    let ground = Ground { project, lock: kept, twins, plan: &plan, bill: &bill };
+    let statement = provenance::write(&ground, &provenance::sources(project)?, &subjects);
+    documents.insert(documents::provenance_name(&plan), statement.map_err(BuildError::Documents)?);
+    let output = Texts { manifest: &manifest_text, documents: &documents };
+    for stale in finish(&scratch, &order.out, &plan, &made.files, &output)? {
+        progress.warn(&format!("`{stale}` signed what `SHA256SUMS` said before, and is removed: sign anew"));
+    }
+    ledger.map_or(Ok(()), |completed| completed.write(progress))?;
     Ok(Built {
         raw: raw(order, &plan, plan.layout.sector_size),
         raws: plan.layouts().map(|it| (it.sector_size, raw(order, &plan, it.sector_size))).collect(),
         files: made.files,
         root_hash: made.written.root_hash.map(|hash| hash.to_string()),
         state_uuid: image::partition_uuid(&project.recipe, &project.target, Role::State),
+        since: made.since,
         stand_ins: inputs.stand_ins,
         unchanged: false,
     })
@@ -251,7 +318,7 @@ fn finished(
     progress: &dyn Progress,
 ) -> Result<Finished, Failure> {
     let date = Timestamp::from_seconds(i64::try_from(sources.lock.source_date).unwrap_or(i64::MAX));
-    let configured = cache::configured(project, sources, plan, &program()?, workshop, progress)?;
+    let configured = cache::configured(project, sources, plan, &program()?.to_string(), workshop, progress)?;
     workshop.interrupt().check()?;
     let cache::Configured { tree: mut root, directory, in_use } = configured;
     let mut contents = Contents::new(directory);
@@ -283,10 +350,10 @@ fn lock_to_build_from(
 }
 
 /// The digest of this very program: a stage made by another may differ.
-fn program() -> Result<String, Failure> {
+fn program() -> Result<Sha256Digest, Failure> {
     let program = Path::new("/proc/self/exe");
     let inspected = contents::inspect(program).map_err(FileError::io("reading", program))?;
-    Ok(inspected.sha256.to_string())
+    Ok(inspected.sha256)
 }
 
 /// The raw image for a sector size.
@@ -303,6 +370,7 @@ fn output_names(project: &Project, plan: &Plan) -> Vec<String> {
         formats().map(move |format| plan.file_name(sector_size, *format)).collect::<Vec<_>>()
     };
     let mut names: Vec<String> = plan.layouts().flat_map(of_layout).collect();
+    names.extend(documents::names(plan));
     names.sort();
     names.dedup();
     names
@@ -333,14 +401,18 @@ fn unchanged(
 ) -> Option<Built> {
     let text = files::read_capped(&order.out.join(manifest_name(plan)), 64 << 20).ok()?;
     let known: manifest::Known = serde_json::from_slice(&text).ok()?;
+    let there = |name: &str, size| files::size(&order.out.join(name)) == Some(size);
     let same = known.build == *build.digest()
-        && known.files.iter().all(|(name, file)| files::size(&order.out.join(name)) == Some(file.size));
+        && known.files.iter().all(|(name, file)| there(name, file.size))
+        && known.documents.iter().all(|(name, document)| there(name, document.size))
+        && files::size(&order.out.join(documents::provenance_name(plan))).is_some();
     same.then(|| Built {
         raw: raw(order, plan, plan.layout.sector_size),
         raws: plan.layouts().map(|it| (it.sector_size, raw(order, plan, it.sector_size))).collect(),
         files: known.files,
         root_hash: known.written.root_hash,
         state_uuid: image::partition_uuid(&project.recipe, &project.target, Role::State),
+        since: None,
         stand_ins: inputs.stand_ins.clone(),
         unchanged: true,
     })
@@ -350,16 +422,32 @@ fn manifest_name(plan: &Plan) -> String {
     format!("{}.manifest.json", plan.stem())
 }
 
+/// The index of the image that was built last in this place: of the same name and version, or else the one
+/// that `manifest.json` leads to, if it has the same name. One that cannot be read tells nothing of growth.
+fn last(out: &Path, plan: &Plan) -> Option<Index> {
+    let of_stem = |stem: &str| index::read(&out.join(format!("{stem}{}", index::SUFFIX))).ok();
+    of_stem(&plan.stem()).or_else(|| {
+        let known: manifest::Titled =
+            serde_json::from_slice(&files::read_capped(&out.join("manifest.json"), 64 << 20).ok()?).ok()?;
+        let same = known.name == plan.name && known.arch == plan.arch.to_string();
+        of_stem(&format!("{}_{}_{}", known.name, known.version, known.arch)).filter(|_| same)
+    })
+}
+
 /// What `make` leaves in the scratch directory.
 struct Made {
     written: Written,
     files: BTreeMap<String, OutputFile>,
+    /// The packed index.
+    index: Vec<u8>,
+    since: Option<Since>,
 }
 
 /// Writes, verifies and exports, all in the scratch directory: an image for each sector size.
 fn make(
     scratch: &Scratch,
     parts: &Parts<'_>,
+    (source, before): (&index::Source<'_>, Option<&Index>),
     plan: &Plan,
     workshop: &Workshop,
     progress: &dyn Progress,
@@ -367,10 +455,22 @@ fn make(
     let raw = |layout: &Layout| scratch.path().join(plan.file_name(layout.sector_size, OutputFormat::Raw));
     let variant = |layout| Variant { path: raw(layout), layout };
     let variants: Vec<_> = plan.further_layouts.iter().map(variant).collect();
-    let (disks, written) = image::write(&raw(&plan.layout), parts, &variants, progress)?;
+    let (disks, written, booting) = image::write(&raw(&plan.layout), parts, &variants, progress)?;
+    let traced = index::Written {
+        initrd: &booting.initrd,
+        boot: &booting.partitions,
+        stored: &booting.stored,
+        root_used: written.root_size.get(),
+    };
+    let index = index::make(source, &traced)?;
+    drop(booting);
+    let sizes = index.sizes(before);
+    sizes.within_budget()?;
+    let builder = builder_paths(source.project, scratch, workshop);
+    let meant = Meant::new(&index, &builder);
     for (disk, layout) in disks.iter().zip(plan.layouts()) {
         workshop.interrupt().check()?;
-        read_back(disk, layout, parts, &written, progress)?;
+        read_back(disk, layout, parts, &written, &meant, progress)?;
     }
     progress.begin("export", None, Unit::Bytes);
     let mut files = BTreeMap::new();
@@ -384,8 +484,20 @@ fn make(
         files.insert(name(OutputFormat::Raw), file(exported.raw));
         files.extend(exported.qcow2.map(|qcow2| (name(OutputFormat::Qcow2), file(qcow2))));
     }
+    let partitions: Vec<Uuid> = written.partitions.iter().map(|(_, uuid)| *uuid).collect();
+    let packed = index::pack(&index, &partitions).map_err(BuildError::Index)?;
     progress.end("export", &format!("{} files", files.len()));
-    Ok(Made { written, files })
+    Ok(Made { written, files, index: packed, since: sizes.since })
+}
+
+/// Paths of this machine that tell where an image was built: those of more than one name, as `/srv` is a word.
+fn builder_paths(project: &Project, scratch: &Scratch, workshop: &Workshop) -> Vec<String> {
+    let places = [project.root.as_path(), scratch.path(), workshop.cache()];
+    let long = places.into_iter().filter(|path| path.is_absolute() && path.components().count() > 2);
+    let mut paths: Vec<String> = long.filter_map(|path| path.to_str().map(str::to_owned)).collect();
+    paths.sort();
+    paths.dedup();
+    paths
 }
 
 /// Reads the finished bytes back with readers that share no code with the writers, and compares them
@@ -395,9 +507,10 @@ fn read_back(
     layout: &Layout,
     parts: &Parts<'_>,
     written: &Written,
+    meant: &Meant<'_>,
     progress: &dyn Progress,
 ) -> Result<(), Failure> {
-    let mut findings = verify::verify(&Image::of(disk)?, progress)?;
+    let mut findings = verify::verify_built(&Image::of(disk)?, meant, progress)?;
     let uuids: BTreeMap<Role, Uuid> = written.partitions.iter().copied().collect();
     let slots = layout.slots();
     findings.compare(&Expectations {
@@ -459,6 +572,7 @@ fn manifest_of<'a>(
         build,
         stand_ins: inputs.stand_ins.clone(),
         files: made.files.clone(),
+        documents: BTreeMap::new(),
         partitions: partitions.collect(),
         written: &made.written,
         inputs: listed,
@@ -469,43 +583,54 @@ fn manifest_of<'a>(
         suites: &lock.suites,
         archives: &project.recipe.archives,
         rules: &[],
+        excepted: &[],
     }
+}
+
+/// What is written beside the files of an image.
+struct Texts<'a> {
+    manifest: &'a [u8],
+    documents: &'a BTreeMap<String, Vec<u8>>,
 }
 
 /// Gives everything its final name; the manifest, which vouches for the rest, comes last.
 ///
 /// `SHA256SUMS` keeps the lines of other images that are still there; `manifest.json` leads to the
-/// manifest of the image built last.
+/// manifest of the image built last. A signature of what `SHA256SUMS` said before goes: its names come back.
 fn finish(
     scratch: &Scratch,
     out: &Path,
     plan: &Plan,
-    manifest: &Manifest<'_>,
     files: &BTreeMap<String, OutputFile>,
-) -> Result<(), Failure> {
+    texts: &Texts<'_>,
+) -> Result<Vec<&'static str>, Failure> {
     let manifest_name = manifest_name(plan);
-    let mut text = serde_json::to_vec_pretty(manifest).map_err(BuildError::Manifest)?;
-    text.push(b'\n');
     let stem = format!("{}.", plan.stem());
     let mut sums = sums(out)?;
     sums.retain(|name, _| !name.starts_with(&stem) && files::size(&out.join(name)).is_some());
     sums.extend(files.iter().map(|(name, file)| (name.clone(), file.sha256.to_string())));
-    sums.insert(manifest_name.clone(), Sha256Digest::of(&text).to_string());
+    let digest = |text: &[u8]| Sha256Digest::of(text).to_string();
+    sums.extend(texts.documents.iter().map(|(name, text)| (name.clone(), digest(text))));
+    sums.insert(manifest_name.clone(), digest(texts.manifest));
     let sums: String = sums.iter().map(|(name, sha256)| format!("{sha256}  {name}\n")).collect();
     files::flush_filesystem(scratch.path())?;
+    let stale = sign::remove_stale(out, sums.as_bytes())?;
     for name in files.keys() {
         files::rename(&scratch.path().join(name), &out.join(name))?;
     }
-    files::replace(&out.join("SHA256SUMS"), sums.as_bytes(), 0o644)?;
-    files::replace(&out.join(&manifest_name), &text, 0o644)?;
+    for (name, text) in texts.documents {
+        files::replace(&out.join(name), text, 0o644)?;
+    }
+    files::replace(&out.join(sign::SUMS), sums.as_bytes(), 0o644)?;
+    files::replace(&out.join(&manifest_name), texts.manifest, 0o644)?;
     files::replace_link(&out.join("manifest.json"), &manifest_name)?;
     files::flush_directory(out)?;
-    Ok(())
+    Ok(stale)
 }
 
 /// The lines of `SHA256SUMS`: digests by name.
 fn sums(out: &Path) -> Result<BTreeMap<String, String>, Failure> {
-    let text = match files::read_text(&out.join("SHA256SUMS"), 16 << 20) {
+    let text = match files::read_text(&out.join(sign::SUMS), sign::LARGEST_SUMS) {
         Err(error) if error.is_not_found() => return Ok(BTreeMap::new()),
         text => text?,
     };

@@ -5,20 +5,26 @@
 
 pub mod archive;
 pub mod beside;
+pub mod bill;
 pub mod build;
+pub mod bundle;
 pub mod cli;
 pub mod diff;
 pub mod draft;
 pub mod failure;
 pub mod host;
+pub mod index;
 pub mod inspection;
 pub mod lock;
 pub mod modinfo;
+pub mod policy;
 pub mod progress;
 pub mod project;
+pub mod provenance;
 pub mod resolve;
 pub mod rules;
 pub mod shadow;
+pub mod sign;
 pub mod smoke;
 pub mod stages;
 pub mod verify;

@@ -14,6 +14,7 @@ pub mod name;
 pub mod number;
 pub mod overlay;
 pub mod plan;
+pub mod policy;
 pub mod port;
 pub mod recipe;
 pub mod report;

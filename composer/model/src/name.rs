@@ -263,6 +263,16 @@ name! {
 }
 
 name! {
+    /// A licence by its name, in which `*` stands for any characters: `AGPL-3.0-only`, `LicenseRef-*`.
+    LicencePattern, "a licence", "write its name, in which `*` stands for any characters",
+    |text| (1..=256).contains(&text.len())
+        && text.bytes().all(|b| b.is_ascii_graphic() || b == b' ')
+        && text.bytes().filter(|b| *b == b'*').count() <= 4
+        && text.trim() == text
+        && !text.contains("  ")
+}
+
+name! {
     /// The fingerprint of an OpenPGP certificate: 40 (v4) or 64 (v6) uppercase hexadecimal digits.
     Fingerprint, "a fingerprint", "write 40 or 64 uppercase hexadecimal digits without spaces",
     |text| matches!(text.len(), 40 | 64)

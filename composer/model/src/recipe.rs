@@ -32,6 +32,7 @@ use crate::name::{
     ArchiveUri, DebPattern, Fingerprint, ImagePath, KernelWord, Name, PackageName, PackagePattern,
     ProjectPath, SuiteName, Url, Version,
 };
+use crate::policy::LicencePolicy;
 use crate::port::Port;
 use crate::recipe::doc::RecipeDoc;
 use crate::recipe::origin::{Effective, Origin, Origins};
@@ -153,6 +154,8 @@ pub struct Recipe {
     pub hardening: Hardening,
     /// Rules of compatibility that do not count for this image, each with the reason why.
     pub overridden_rules: BTreeMap<Name, String>,
+    /// What the owner allows of licences.
+    pub licences: LicencePolicy,
     /// What is written.
     pub output: Output,
 }
@@ -347,6 +350,9 @@ pub struct Root {
     pub compression: Compression,
     /// The size of its partition, into which it must fit.
     pub size: ByteCount,
+    /// How much of it may be used before a build fails; `None`: all of it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub budget: Option<ByteCount>,
     /// Whether dm-verity protects it.
     pub verity: bool,
 }

@@ -10,6 +10,7 @@ use goni_model::recipe::Archive;
 use serde::{Deserialize, Serialize};
 
 use crate::build::plan::Input;
+use crate::policy::Breach;
 use crate::rules::Ruling;
 use crate::stages::image::Written;
 use crate::stages::modules::Recorded;
@@ -37,6 +38,8 @@ pub struct Manifest<'a> {
     pub stand_ins: Vec<String>,
     /// The files, by name: size and digest.
     pub files: BTreeMap<String, OutputFile>,
+    /// What tells of these files, by name: bills of materials.
+    pub documents: BTreeMap<String, Document>,
     /// The partitions, in order of place.
     pub partitions: Vec<PartitionLine>,
     /// What was decided by writing.
@@ -59,6 +62,8 @@ pub struct Manifest<'a> {
     pub archives: &'a [Archive],
     /// Rules of compatibility that are broken, and why they do not count.
     pub rules: &'a [Ruling],
+    /// Packages that the recipe's policy does not allow, and why they are there all the same.
+    pub excepted: &'a [Breach],
 }
 
 /// A file of the output.
@@ -70,6 +75,15 @@ pub struct OutputFile {
     pub sha256: Sha256Digest,
     /// The bytes of a sector of the disks it is for.
     pub sector_size: u64,
+}
+
+/// A file of the output that tells of the others.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Document {
+    /// Its size in bytes.
+    pub size: u64,
+    /// Its digest.
+    pub sha256: Sha256Digest,
 }
 
 /// A partition.
@@ -99,6 +113,7 @@ pub struct Effective {
 pub(super) struct Known {
     pub(super) build: Sha256Digest,
     pub(super) files: BTreeMap<String, OutputFile>,
+    pub(super) documents: BTreeMap<String, Document>,
     pub(super) written: KnownWritten,
 }
 
@@ -106,4 +121,12 @@ pub(super) struct Known {
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 pub(super) struct KnownWritten {
     pub(super) root_hash: Option<String>,
+}
+
+/// As much of a manifest as says which image it is of.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+pub(super) struct Titled {
+    pub(super) name: String,
+    pub(super) version: String,
+    pub(super) arch: String,
 }

@@ -102,7 +102,11 @@ pub fn plan(
         target,
         &layout,
     ))?;
-    let output = serde_json::to_string(&recipe.output)?;
+    // None is written as nothing, as it was before there were any.
+    let output = match recipe.licences.is_silent() {
+        true => serde_json::to_string(&recipe.output)?,
+        false => serde_json::to_string(&(&recipe.output, &recipe.licences))?,
+    };
     let fetched = match twins.len() {
         0 => format!("{} packages", lock.packages.len()),
         twins => format!("{} packages, {twins} twins for this machine", lock.packages.len()),

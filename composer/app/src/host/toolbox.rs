@@ -82,6 +82,12 @@ impl Classify for ToolboxError {
     }
 }
 
+/// The digest of the lock of the toolbox.
+#[must_use]
+pub fn digest() -> Sha256Digest {
+    Sha256Digest::of(LOCK.as_bytes())
+}
+
 /// The lock of the toolbox: what was asked, and the packages that answer.
 ///
 /// # Errors

@@ -2,6 +2,8 @@
 //!
 //! Source: RFC 2822 §3.3, in the one form archives use; time zones other than UTC are refused.
 
+use goni_model::time::{Timestamp, civil_from_days, days_from_civil};
+
 const MONTHS: [&str; 12] =
     ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"];
 
@@ -31,40 +33,13 @@ pub(super) fn parse(text: &str) -> Option<i64> {
 /// A moment, in seconds since 1970, as ISO 8601 has it.
 #[must_use]
 pub fn display(seconds: i64) -> String {
-    let (year, month, day) = civil_from_days(seconds.div_euclid(86_400));
-    let second = seconds.rem_euclid(86_400);
-    format!("{year:04}-{month:02}-{day:02}T{:02}:{:02}:{:02}Z", second / 3600, second / 60 % 60, second % 60)
+    Timestamp::from_seconds(seconds).to_string()
 }
 
 fn number(text: &str, least: i64, most: i64) -> Option<i64> {
     let digits = !text.is_empty() && text.len() <= 4 && text.bytes().all(|b| b.is_ascii_digit());
     let number = if digits { text.parse().ok()? } else { return None };
     (least..=most).contains(&number).then_some(number)
-}
-
-/// Days since 1970-01-01 of a Gregorian date, counted in years that begin in March, so that the
-/// leap day comes last, and in eras of 400 years, after which the calendar repeats.
-fn days_from_civil(year: i64, month: i64, day: i64) -> i64 {
-    let year = if month <= 2 { year - 1 } else { year };
-    let era = year.div_euclid(400);
-    let year_of_era = year.rem_euclid(400);
-    let day_of_year = (153 * ((month + 9) % 12) + 2) / 5 + day - 1;
-    let day_of_era = year_of_era * 365 + year_of_era / 4 - year_of_era / 100 + day_of_year;
-    era * 146_097 + day_of_era - 719_468
-}
-
-/// The reverse.
-fn civil_from_days(days: i64) -> (i64, i64, i64) {
-    // Far past any date a signature can bear; keeps the arithmetic below from overflowing.
-    let days = days.clamp(-1_000_000_000, 1_000_000_000) + 719_468;
-    let era = days.div_euclid(146_097);
-    let day_of_era = days.rem_euclid(146_097);
-    let year_of_era = (day_of_era - day_of_era / 1460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
-    let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
-    let shifted = (5 * day_of_year + 2) / 153;
-    let day = day_of_year - (153 * shifted + 2) / 5 + 1;
-    let month = (shifted + 2) % 12 + 1;
-    (year_of_era + era * 400 + i64::from(month <= 2), month, day)
 }
 
 #[cfg(test)]

@@ -18,6 +18,7 @@ use crate::gpu;
 use crate::modules;
 use crate::modules::extra::{self, ExtraDoc};
 use crate::name::{Name, SuiteName};
+use crate::policy;
 use crate::recipe::doc::{
     DebianDoc, KernelDoc, OutputDoc, PayloadDoc, RecipeDoc, RootDoc, SourceDoc, StateDoc, SwapDoc,
 };
@@ -67,6 +68,7 @@ pub(super) fn check(doc: &RecipeDoc, known: &Known, checker: &mut Checker) -> Op
     let hardening = promises::hardening(doc.hardening.as_ref(), checker);
     let overridden = doc.rules.as_ref().and_then(|rules| rules.overrides.as_ref());
     let overridden_rules = overridden_rules(overridden.unwrap_or(&BTreeMap::new()), known, checker);
+    let licences = policy::check(doc.policy.as_ref(), checker);
     contradictions(doc, &debian, &hardening, checker);
     let output = output(doc.output.as_ref().unwrap_or(&OutputDoc::default()), checker);
     Some(Recipe {
@@ -87,6 +89,7 @@ pub(super) fn check(doc: &RecipeDoc, known: &Known, checker: &mut Checker) -> Op
         service,
         hardening,
         overridden_rules,
+        licences,
         output,
     })
 }
@@ -188,6 +191,7 @@ fn esp(size: Option<&Text>, checker: &mut Checker) -> Esp {
 }
 
 fn root(doc: &RootDoc, checker: &mut Checker) -> Root {
+    let size = partition_size(doc.size.as_ref(), "root.size", ROOT_DEFAULT, checker);
     Root {
         filesystem: checker.choose(
             doc.filesystem.as_ref(),
@@ -199,9 +203,30 @@ fn root(doc: &RootDoc, checker: &mut Checker) -> Root {
             "root.compression",
             [("zstd", Compression::Zstd), ("none", Compression::None)],
         ),
-        size: partition_size(doc.size.as_ref(), "root.size", ROOT_DEFAULT, checker),
+        size,
+        budget: budget(doc.budget.as_ref(), size, checker),
         verity: doc.verity.unwrap_or_else(|| checker.default("root.verity", true)),
     }
+}
+
+/// How large the root may become: at least something, at most what fits.
+fn budget(text: Option<&Text>, size: ByteCount, checker: &mut Checker) -> Option<ByteCount> {
+    let Some(text) = text else {
+        checker.default_text("root.budget", "none");
+        return None;
+    };
+    if text.get_ref() == "none" {
+        return None;
+    }
+    let budget: ByteCount = checker.parse(text)?;
+    if budget == ByteCount::ZERO {
+        checker.fault_at(text, "`root.budget` is nothing".to_owned());
+    } else if budget > size {
+        let message = format!("`root.budget` is {budget}, and only {size} fit into the partition");
+        let fault = Fault::new(Span::from(text.span()), message);
+        checker.fault(fault.hint("write less than `root.size`, or \"none\""));
+    }
+    Some(budget)
 }
 
 fn swap(doc: Option<&SwapDoc>, checker: &mut Checker) -> Swap {

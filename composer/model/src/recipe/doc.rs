@@ -10,6 +10,7 @@ use toml::Spanned;
 use crate::document::checker::Text;
 use crate::gpu::doc::GpuDoc;
 use crate::modules::ModulesDoc;
+use crate::policy::PolicyDoc;
 
 /// A recipe for goni-compose.
 #[derive(Debug, Default, Deserialize, JsonSchema)]
@@ -61,6 +62,8 @@ pub struct RecipeDoc {
     pub hardening: Option<HardeningDoc>,
     /// Rules of compatibility.
     pub rules: Option<RulesDoc>,
+    /// What the owner allows in the image.
+    pub policy: Option<PolicyDoc>,
     /// What is written.
     pub output: Option<OutputDoc>,
 }
@@ -222,6 +225,9 @@ pub struct RootDoc {
     /// The size of its partition, a whole number of MiB. Default: 1GiB.
     #[schemars(with = "Option<String>")]
     pub size: Option<Text>,
+    /// How large the file system in it may become before a build fails. Default: none, as large as it fits.
+    #[schemars(with = "Option<String>")]
+    pub budget: Option<Text>,
     /// Whether dm-verity protects it. Default: true.
     pub verity: Option<bool>,
 }
