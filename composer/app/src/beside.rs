@@ -170,9 +170,17 @@ pub fn gather(project: &Project, workshop: &Workshop) -> Result<Beside, Failure>
     Ok(beside)
 }
 
-fn keys(project: &Project, archive: &Archive, workshop: &Workshop) -> Result<Keyring, Failure> {
+/// The file with the keys of a vendor's archive.
+///
+/// # Errors
+/// It cannot be had.
+pub(crate) fn key_file(
+    project: &Project,
+    archive: &Archive,
+    workshop: &Workshop,
+) -> Result<Vec<u8>, Failure> {
     let name = archive.name.as_str();
-    let bytes = match &archive.key.source {
+    Ok(match &archive.key.source {
         KeySource::File(file) => match files::read_capped(&project.file(file), LARGEST_KEYS) {
             Err(error) if error.is_not_found() => {
                 let fingerprint = archive.key.fingerprint.to_string();
@@ -186,7 +194,12 @@ fn keys(project: &Project, archive: &Archive, workshop: &Workshop) -> Result<Key
             workshop.fetch().fetch(&Request::at_most(url.as_str(), LARGEST_KEYS)?, &mut bytes)?;
             bytes
         }
-    };
+    })
+}
+
+fn keys(project: &Project, archive: &Archive, workshop: &Workshop) -> Result<Keyring, Failure> {
+    let name = archive.name.as_str();
+    let bytes = key_file(project, archive, workshop)?;
     let fingerprint: Fingerprint = archive
         .key
         .fingerprint

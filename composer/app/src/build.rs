@@ -38,7 +38,9 @@ use crate::host::files::{self, FileError};
 use crate::host::image::Image;
 use crate::host::scratch::Scratch;
 use crate::host::toolbox;
-use crate::lock::ids;
+use crate::index::sizes::Since;
+use crate::index::{self, Index};
+use crate::lock::ids::{self, Completed};
 use crate::policy;
 use crate::progress::{Progress, Unit};
 use crate::project::Project;
@@ -49,7 +51,7 @@ use crate::sign;
 use crate::stages::image::{self, Parts, Variant, Written};
 use crate::stages::modules::Recorded;
 use crate::stages::{board, boot, overlay, settings, state};
-use crate::verify::{self, Expectations};
+use crate::verify::{self, Expectations, Meant};
 use crate::workshop::Workshop;
 
 pub use manifest::{Document, Effective, Manifest, OutputFile, PartitionLine};
@@ -85,6 +87,8 @@ pub struct Built {
     pub root_hash: Option<String>,
     /// Identifier of the state partition.
     pub state_uuid: Uuid,
+    /// What it was before, if there was an image before.
+    pub since: Option<Since>,
     /// Payloads for which a stand-in was used.
     pub stand_ins: Vec<String>,
     /// Whether it was there already, unchanged.
@@ -98,6 +102,8 @@ enum BuildError {
     Manifest(#[from] serde_json::Error),
     #[error("writing the bill of materials")]
     Documents(#[source] serde_json::Error),
+    #[error("writing the index")]
+    Index(#[source] std::io::Error),
     #[error("the image failed its checks and gets no name: {failed}")]
     Refused { failed: String },
     #[error("`{path}` is in the way: it is a {kind}")]
@@ -107,7 +113,7 @@ enum BuildError {
 impl Classify for BuildError {
     fn class(&self) -> Class {
         match self {
-            Self::Manifest(_) | Self::Documents(_) => Class::Bug,
+            Self::Manifest(_) | Self::Documents(_) | Self::Index(_) => Class::Bug,
             Self::Refused { .. } => Class::Check,
             _ => Class::Environment,
         }
@@ -184,6 +190,7 @@ pub fn build(
     rules::confess(project, &rulings, progress);
     let sources = cache::Ingredients { lock: &lock, twins, modules: &modules };
     let finished = finished(project, &sources, &plan, &inputs, workshop, progress)?;
+    let ledger = ids::check(project, &lock, (&finished.root, &finished.contents), order.accept_ids)?;
     let mut bill = bill::gather(&Materials {
         project,
         lock: &lock,
@@ -201,7 +208,6 @@ pub fn build(
     let excepted = policy::judge(project, &lock, &bill)?;
     policy::confess(project, &bill, &excepted, progress);
     bill.except(&excepted);
-    ids::settle(project, &lock, (&finished.root, &finished.contents), order.accept_ids, progress)?;
     files::create_directories(&order.out)?;
     for left in
         files::names(&order.out)?.iter().filter(|name| name.starts_with(&format!(".{}.", plan.stem())))
@@ -219,8 +225,20 @@ pub fn build(
         content: &finished.contents,
         date: finished.date,
     };
-    let made = make(&scratch, &parts, &plan, workshop, progress)?;
+    let laid = inputs.laid(order);
+    let source = index::Source {
+        project,
+        lock: &lock,
+        root: &finished.root,
+        state: &finished.state,
+        content: &finished.contents,
+        modules: &finished.modules,
+        laid: &laid,
+    };
+    let before = last(&order.out, &plan);
+    let made = make(&scratch, &parts, (&source, before.as_ref()), &plan, workshop, progress)?;
     let mut documents = documents::of(&bill, &plan, &made.files).map_err(BuildError::Documents)?;
+    documents.insert(format!("{}{}", plan.stem(), index::SUFFIX), made.index.clone());
     let manifest = Manifest {
         rules: &rulings,
         excepted: &excepted,
@@ -233,19 +251,23 @@ pub fn build(
     let manifest_name = manifest_name(&plan);
     let texts = documents.iter().chain([(&manifest_name, &manifest_text)]);
     let subjects = documents::subjects(&plan, &made.files, texts);
-    let ground = Ground { project, lock: &lock, twins, plan: &plan, bill: &bill };
+    // The lock as it will be: another build from it must say the same.
+    let kept = ledger.as_ref().map_or(&lock, Completed::lock);
+    let ground = Ground { project, lock: kept, twins, plan: &plan, bill: &bill };
     let statement = provenance::write(&ground, &provenance::sources(project)?, &subjects);
     documents.insert(documents::provenance_name(&plan), statement.map_err(BuildError::Documents)?);
     let output = Texts { manifest: &manifest_text, documents: &documents };
     for stale in finish(&scratch, &order.out, &plan, &made.files, &output)? {
         progress.warn(&format!("`{stale}` signed what `SHA256SUMS` said before, and is removed: sign anew"));
     }
+    ledger.map_or(Ok(()), |completed| completed.write(progress))?;
     Ok(Built {
         raw: raw(order, &plan, plan.layout.sector_size),
         raws: plan.layouts().map(|it| (it.sector_size, raw(order, &plan, it.sector_size))).collect(),
         files: made.files,
         root_hash: made.written.root_hash.map(|hash| hash.to_string()),
         state_uuid: image::partition_uuid(&project.recipe, &project.target, Role::State),
+        since: made.since,
         stand_ins: inputs.stand_ins,
         unchanged: false,
     })
@@ -390,6 +412,7 @@ fn unchanged(
         files: known.files,
         root_hash: known.written.root_hash,
         state_uuid: image::partition_uuid(&project.recipe, &project.target, Role::State),
+        since: None,
         stand_ins: inputs.stand_ins.clone(),
         unchanged: true,
     })
@@ -399,16 +422,32 @@ fn manifest_name(plan: &Plan) -> String {
     format!("{}.manifest.json", plan.stem())
 }
 
+/// The index of the image that was built last in this place: of the same name and version, or else the one
+/// that `manifest.json` leads to, if it has the same name. One that cannot be read tells nothing of growth.
+fn last(out: &Path, plan: &Plan) -> Option<Index> {
+    let of_stem = |stem: &str| index::read(&out.join(format!("{stem}{}", index::SUFFIX))).ok();
+    of_stem(&plan.stem()).or_else(|| {
+        let known: manifest::Titled =
+            serde_json::from_slice(&files::read_capped(&out.join("manifest.json"), 64 << 20).ok()?).ok()?;
+        let same = known.name == plan.name && known.arch == plan.arch.to_string();
+        of_stem(&format!("{}_{}_{}", known.name, known.version, known.arch)).filter(|_| same)
+    })
+}
+
 /// What `make` leaves in the scratch directory.
 struct Made {
     written: Written,
     files: BTreeMap<String, OutputFile>,
+    /// The packed index.
+    index: Vec<u8>,
+    since: Option<Since>,
 }
 
 /// Writes, verifies and exports, all in the scratch directory: an image for each sector size.
 fn make(
     scratch: &Scratch,
     parts: &Parts<'_>,
+    (source, before): (&index::Source<'_>, Option<&Index>),
     plan: &Plan,
     workshop: &Workshop,
     progress: &dyn Progress,
@@ -416,10 +455,22 @@ fn make(
     let raw = |layout: &Layout| scratch.path().join(plan.file_name(layout.sector_size, OutputFormat::Raw));
     let variant = |layout| Variant { path: raw(layout), layout };
     let variants: Vec<_> = plan.further_layouts.iter().map(variant).collect();
-    let (disks, written) = image::write(&raw(&plan.layout), parts, &variants, progress)?;
+    let (disks, written, booting) = image::write(&raw(&plan.layout), parts, &variants, progress)?;
+    let traced = index::Written {
+        initrd: &booting.initrd,
+        boot: &booting.partitions,
+        stored: &booting.stored,
+        root_used: written.root_size.get(),
+    };
+    let index = index::make(source, &traced)?;
+    drop(booting);
+    let sizes = index.sizes(before);
+    sizes.within_budget()?;
+    let builder = builder_paths(source.project, scratch, workshop);
+    let meant = Meant::new(&index, &builder);
     for (disk, layout) in disks.iter().zip(plan.layouts()) {
         workshop.interrupt().check()?;
-        read_back(disk, layout, parts, &written, progress)?;
+        read_back(disk, layout, parts, &written, &meant, progress)?;
     }
     progress.begin("export", None, Unit::Bytes);
     let mut files = BTreeMap::new();
@@ -433,8 +484,20 @@ fn make(
         files.insert(name(OutputFormat::Raw), file(exported.raw));
         files.extend(exported.qcow2.map(|qcow2| (name(OutputFormat::Qcow2), file(qcow2))));
     }
+    let partitions: Vec<Uuid> = written.partitions.iter().map(|(_, uuid)| *uuid).collect();
+    let packed = index::pack(&index, &partitions).map_err(BuildError::Index)?;
     progress.end("export", &format!("{} files", files.len()));
-    Ok(Made { written, files })
+    Ok(Made { written, files, index: packed, since: sizes.since })
+}
+
+/// Paths of this machine that tell where an image was built: those of more than one name, as `/srv` is a word.
+fn builder_paths(project: &Project, scratch: &Scratch, workshop: &Workshop) -> Vec<String> {
+    let places = [project.root.as_path(), scratch.path(), workshop.cache()];
+    let long = places.into_iter().filter(|path| path.is_absolute() && path.components().count() > 2);
+    let mut paths: Vec<String> = long.filter_map(|path| path.to_str().map(str::to_owned)).collect();
+    paths.sort();
+    paths.dedup();
+    paths
 }
 
 /// Reads the finished bytes back with readers that share no code with the writers, and compares them
@@ -444,9 +507,10 @@ fn read_back(
     layout: &Layout,
     parts: &Parts<'_>,
     written: &Written,
+    meant: &Meant<'_>,
     progress: &dyn Progress,
 ) -> Result<(), Failure> {
-    let mut findings = verify::verify(&Image::of(disk)?, progress)?;
+    let mut findings = verify::verify_built(&Image::of(disk)?, meant, progress)?;
     let uuids: BTreeMap<Role, Uuid> = written.partitions.iter().copied().collect();
     let slots = layout.slots();
     findings.compare(&Expectations {

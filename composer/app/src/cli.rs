@@ -17,11 +17,14 @@ mod render;
 pub mod run;
 pub mod schema;
 pub mod sign;
+pub mod size;
 pub mod smoke;
+pub mod store;
 pub mod target;
 pub mod terminal;
 pub mod toolbox;
 pub mod verify;
+pub mod why;
 
 use std::process::ExitCode;
 
@@ -62,11 +65,14 @@ fn dispatch(arguments: &Arguments, terminal: &Terminal) -> Result<ExitCode, Fail
         Verb::Diff(arguments) => return diff::run(arguments, terminal),
         Verb::Check(arguments) => check::run(arguments, terminal),
         Verb::Lock(arguments) => lock::run(arguments, global, terminal),
+        Verb::Store(arguments) => store::run(arguments, global, terminal),
         Verb::Plan(arguments) => plan::run(arguments, global, terminal),
         Verb::Build(arguments) => build::run(arguments, global, terminal),
         Verb::Verify(arguments) => verify::run(arguments, global, terminal),
         Verb::Inspect(arguments) => inspect::run(arguments, terminal),
         Verb::Sign(arguments) => sign::run(arguments, global, terminal),
+        Verb::Size(arguments) => size::run(arguments, global, terminal),
+        Verb::Why(arguments) => why::run(arguments, global, terminal),
         Verb::Smoke(arguments) => smoke::run(arguments, global, terminal),
         Verb::Run(arguments) => run::run(arguments, global, terminal),
         Verb::Target(arguments) => target::run(arguments, global, terminal),

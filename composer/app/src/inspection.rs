@@ -82,6 +82,9 @@ pub struct Partition {
     pub offset: u64,
     /// Its size.
     pub size: u64,
+    /// Whether the MBR names it, too, for firmware that reads no GPT.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub in_mbr: bool,
     /// What is in it, if it was read.
     pub content: Option<FileSystem>,
 }

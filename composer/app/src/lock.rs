@@ -4,6 +4,7 @@
 //! what was locked, or not at all. Resolving is [`crate::resolve`]'s.
 
 pub mod changelog;
+pub mod gone;
 pub mod ids;
 mod inputs;
 mod place;

@@ -79,6 +79,8 @@ pub struct Project {
     pub recipe: Recipe,
     /// Where each of its values comes from.
     pub origins: Origins,
+    /// Everything that was read of it.
+    pub sources: Sources,
     /// Its target.
     pub target: Target,
     /// The target that stands in for it where images are smoked, if it names one.
@@ -113,6 +115,14 @@ impl Project {
     #[must_use]
     pub fn extra_modules(&self) -> ExtraModules {
         self.target.extra_modules.and(&self.recipe.kernel.extra_modules)
+    }
+
+    /// Every file that was read of it: its path from the project's folder, and its text.
+    pub fn files(&self) -> impl Iterator<Item = (String, &str)> {
+        self.sources.files().filter_map(|(path, text)| {
+            let path = self.here.join(path);
+            Some((path.strip_prefix(&self.root).ok()?.display().to_string(), text))
+        })
     }
 
     /// An origin with its file as seen from the project's folder, wherever the caller stood.
@@ -213,7 +223,7 @@ pub fn load(files: &dyn Files, path: &Path) -> Result<Project, ProjectError> {
     let here = files.here().unwrap_or_default();
     let mut loader = Loader { files, root, here, sources: Sources::new(), digests: BTreeMap::new() };
     match loader.load(absolute) {
-        Ok(project) => Ok(project),
+        Ok(project) => Ok(Project { sources: loader.sources, ..project }),
         Err(Stop::Faults(faults)) => Err(Faults::new(loader.sources, faults).into()),
         Err(Stop::Error(error)) => Err(error),
     }
@@ -401,6 +411,7 @@ impl Loader<'_> {
                 path,
                 recipe,
                 origins,
+                sources: Sources::new(),
                 target,
                 shadow,
                 rules,

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use goni_debian::release::{DEFAULT_MAX_AGE, Freshness};
 use goni_debian::signature::{Keyring, KeyringError};
 use goni_model::arch::Arch;
-use goni_model::lock::{Lock, LockRequest, LockedPackage, RequestedArchive, without_rebuild};
+use goni_model::lock::{Lock, LockRequest, LockedPackage, LockedSuite, RequestedArchive, without_rebuild};
 use goni_model::recipe::Recipe;
 use goni_model::target::Target;
 use goni_model::time::Timestamp;
@@ -316,6 +316,33 @@ fn resolve_with(
     tell_moved(past, &lock, sources.progress);
     sources.progress.end(STAGE, &format!("{} packages", lock.packages.len()));
     Ok(lock)
+}
+
+/// The newest date of the suites of an archive as they are now; `None` where it cannot be had.
+#[must_use]
+pub(crate) fn date_today(
+    project: &Project,
+    lock: &Lock,
+    archive: &str,
+    workshop: &Workshop,
+    progress: &dyn Progress,
+) -> Option<u64> {
+    // It is only for a message, of an error that is worse than any of these.
+    let mirrors = beside::mirrors(project, workshop).ok()?;
+    let beside = beside::gather(project, workshop).ok()?;
+    let keys = keys(archive, &beside).ok()?;
+    let suite = |suite: &LockedSuite| SuiteRequest {
+        archive: archive.to_owned(),
+        suite: suite.suite.clone(),
+        components: Vec::new(),
+        keys: keys.clone(),
+        freshness: Freshness { max_age: None, ..Freshness::at(workshop.clock().now()) },
+        arches: Vec::new(),
+    };
+    let suites: Vec<SuiteRequest> =
+        lock.suites.iter().filter(|it| it.archive == archive).map(suite).collect();
+    let snapshots = archive::fetch_suites(&suites, workshop.sources(&mirrors, progress)).ok()?;
+    snapshots.iter().map(|snapshot| snapshot.locked.date).max()
 }
 
 /// Sees that what was taken over from a changed lock is what signed indexes say.

@@ -18,6 +18,8 @@ mod evidence;
 mod extlinux;
 mod facts;
 mod identity;
+mod leaks;
+mod meant;
 mod modules;
 mod mounts;
 mod no_login;
@@ -51,6 +53,7 @@ use crate::progress::{Progress, Unit};
 pub use board::Fit;
 use evidence::Evidence;
 pub use facts::{Expectations, Facts, PartitionFact, ProfileFact};
+pub use meant::Meant;
 use objection::{Objection, Verdict};
 
 /// What progress calls this.
@@ -73,6 +76,7 @@ const CHECKS: &[Check] = &[
     check("accounts", accounts::inspect),
     check("board", board::inspect),
     check("boot-units", boot_units::inspect),
+    check("builder-paths", leaks::builder_paths),
     check("esp", esp::inspect),
     check("extlinux", extlinux::inspect),
     check("identity", identity::inspect),
@@ -80,6 +84,8 @@ const CHECKS: &[Check] = &[
     check("mounts", mounts::inspect),
     check("no-login", no_login::inspect),
     check("no-secrets", no_secrets::inspect),
+    check("no-tokens", leaks::no_tokens),
+    check("owned", meant::owned),
     check("packages", packages::inspect),
     check("partition-table", partition_table::inspect),
     check("raspberrypi", raspberry_pi::inspect),
@@ -161,7 +167,19 @@ impl Findings {
 /// # Errors
 /// The file cannot be read at all.
 pub fn verify(image: &Image, progress: &dyn Progress) -> Result<Findings, VerifyError> {
-    inspect(image, &node_name(), progress)
+    inspect(image, &node_name(), None, progress)
+}
+
+/// As [`verify`], of an image that was just built: with what the build knows of it.
+///
+/// # Errors
+/// As [`verify`].
+pub fn verify_built(
+    image: &Image,
+    meant: &Meant<'_>,
+    progress: &dyn Progress,
+) -> Result<Findings, VerifyError> {
+    inspect(image, &node_name(), Some(meant), progress)
 }
 
 /// How each device that the image's board is expected to have fares in it.
@@ -180,9 +198,16 @@ pub fn board_fit(image: &Image) -> Result<Vec<Fit>, VerifyError> {
 }
 
 /// As [`verify`], on a machine of a name.
-fn inspect(image: &Image, builder: &str, progress: &dyn Progress) -> Result<Findings, VerifyError> {
+fn inspect(
+    image: &Image,
+    builder: &str,
+    meant: Option<&Meant<'_>>,
+    progress: &dyn Progress,
+) -> Result<Findings, VerifyError> {
     progress.begin(STAGE, Some(goni_model::number::to_u64(CHECKS.len())), Unit::Checks);
-    let evidence = Evidence::gather(image, builder)?;
+    let mut evidence = Evidence::gather(image, builder)?;
+    evidence.meant = meant;
+    evidence.leaks = leaks::look(&evidence);
     let findings: Vec<Finding> = CHECKS
         .par_iter()
         .with_max_len(1)

@@ -10,7 +10,7 @@ use crate::host::environment::Environment;
 use crate::host::fetch::http::{HttpFetch, Options};
 use crate::host::fetch::{Fetch, Refusing};
 use crate::host::interrupt::Interrupt;
-use crate::host::mirror::Mirrors;
+use crate::host::mirror::{MirrorError, Mirrors};
 use crate::host::store::Store;
 use crate::host::toolbox::Toolbox;
 use crate::progress::Progress;
@@ -27,6 +27,8 @@ pub struct Choices {
     pub mirror: Option<String>,
     /// Mirrors of other archives, by name.
     pub mirrors: Vec<(String, String)>,
+    /// Where packages are that their mirror has no longer, as patterns.
+    pub fallbacks: Vec<String>,
     /// Where downloads and finished stages are kept.
     pub cache: Option<PathBuf>,
     /// Where configured trees are kept; elsewhere than in the cache for a build that must find none.
@@ -152,12 +154,16 @@ impl Workshop {
     /// # Errors
     /// None of them names one.
     pub fn mirrors(&self) -> Result<Mirrors, Failure> {
-        let mut mirrors =
-            Mirrors::discover(self.choices.mirror.as_deref(), &self.environment, Path::new(APT))?;
+        let found = Mirrors::discover(self.choices.mirror.as_deref(), &self.environment, Path::new(APT));
+        let mut mirrors = match found {
+            // Nothing is fetched, so nobody need know from where.
+            Err(MirrorError::NoneFound) if self.choices.offline => Mirrors::default(),
+            found => found?,
+        };
         for (archive, uri) in &self.choices.mirrors {
             mirrors = mirrors.with(archive, uri)?;
         }
-        Ok(mirrors)
+        Ok(mirrors.with_fallbacks(&self.choices.fallbacks, &self.environment)?)
     }
 
     /// Where packages come from and go to.

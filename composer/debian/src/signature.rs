@@ -27,7 +27,7 @@ use sequoia_openpgp::policy::{AsymmetricAlgorithm, HashAlgoSecurity, StandardPol
 use sequoia_openpgp::types::HashAlgorithm;
 
 pub use framing::FramingFault;
-pub use keyring::{Fingerprint, FingerprintError, Keyring, KeyringError};
+pub use keyring::{Fingerprint, FingerprintError, Keyring, KeyringError, certificates};
 
 /// Largest InRelease accepted. Debian's largest is about 150 KiB.
 pub const MAX_SIZE: usize = 16 << 20;

@@ -183,15 +183,7 @@ pub fn solve(universe: &Universe<'_>, request: &Request) -> Result<Vec<Chosen>, 
         })
         .collect();
     let world = provider::World { universe, excluded, provided, kept };
-    // With the newest as wishes of their own; without, where these cannot be had together.
-    let renewing = [roots.clone(), newest(universe, request)].concat();
-    let (roots, mut chosen) = match run(&world, &renewing, &[]) {
-        Err(SolveError::Conflict { .. } | SolveError::Missing { .. }) if !request.newest.is_empty() => {
-            let chosen = run(&world, &roots, &[])?;
-            (roots, chosen)
-        }
-        chosen => (renewing, chosen?),
-    };
+    let (roots, mut chosen) = renew(&world, roots, request)?;
     if request.recommends {
         // What a recommended package recommends is known only once it is in: round by round, until no
         // round brings a new one. Each round adds at least one name, so it ends.
@@ -220,6 +212,30 @@ pub fn solve(universe: &Universe<'_>, request: &Request) -> Result<Vec<Chosen>, 
         .collect();
     answer.sort_by(|a, b| a.package.name.cmp(&b.package.name));
     Ok(answer)
+}
+
+/// Runs the solver, and once more with what must be the newest; returns what was wished for then.
+///
+/// Only what comes in anyway must be new: that it must brings nothing in. Where the newest cannot be had, the
+/// answer stays as it was without that.
+fn renew<'a>(
+    world: &provider::World<'a>,
+    roots: Vec<Root<'a>>,
+    request: &'a Request,
+) -> Result<(Vec<Root<'a>>, Vec<u32>), SolveError> {
+    let chosen = run(world, &roots, &[])?;
+    if request.newest.is_empty() {
+        return Ok((roots, chosen));
+    }
+    let reached = reach::reached(world, &roots, &chosen, request.recommends)?;
+    let names: BTreeSet<&str> = reached.keys().map(|id| world.universe.candidate(*id).package.name).collect();
+    let newest = newest(world.universe, request).into_iter();
+    let newest = newest.filter(|root| root.any_of.0.iter().any(|it| names.contains(it.name)));
+    let renewing: Vec<Root<'a>> = roots.iter().cloned().chain(newest).collect();
+    match run(world, &renewing, &[]) {
+        Err(SolveError::Conflict { .. } | SolveError::Missing { .. }) => Ok((roots, chosen)),
+        renewed => Ok((renewing, renewed?)),
+    }
 }
 
 /// Runs the solver once; `soft` are candidates to bring in where nothing stands against it.

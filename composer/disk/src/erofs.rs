@@ -21,6 +21,7 @@ mod layout;
 mod metadata;
 mod node;
 mod sink;
+mod stored;
 mod xattr;
 
 #[cfg(test)]
@@ -70,12 +71,14 @@ impl Default for Compression {
 }
 
 /// What was written.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Summary {
     /// The size of the image: whole blocks of 4096 bytes.
     pub size: ByteCount,
     /// How many inodes it has, the packed one included.
     pub inodes: u64,
+    /// The bytes that the content of each file takes, by the first of its paths, in their order.
+    pub stored: Vec<(TreePath, u64)>,
 }
 
 /// Why a tree did not become an image.
@@ -213,7 +216,7 @@ pub fn write<W: Write + Seek>(
         packed_nid: written.packed_nid,
     };
     let size = sink.finish(&superblock.encode())?;
-    Ok(Summary { size, inodes: written.inodes })
+    Ok(Summary { size, inodes: written.inodes, stored: stored::stored(&nodes, &contents) })
 }
 
 /// The label, padded with zeros.

@@ -4,6 +4,7 @@
 //! entries that name one inode are hard links of each other. Every entry has an owner: the
 //! package, overlay or stage that put it there.
 
+mod history;
 mod path;
 mod resolve;
 
@@ -12,7 +13,10 @@ use std::fmt;
 use std::io::{self, Read};
 use std::sync::Arc;
 
+pub use history::{Deed, Hand};
 pub use path::{InvalidPath, TreePath};
+
+use history::History;
 
 use goni_model::time::Timestamp;
 
@@ -21,6 +25,7 @@ use goni_model::time::Timestamp;
 pub struct FileTree {
     inodes: Vec<Inode>,
     entries: BTreeMap<TreePath, Entry>,
+    history: History,
 }
 
 /// A name in the tree.
@@ -248,7 +253,8 @@ impl FileTree {
     pub fn new(root: Metadata, owner: Owner) -> Self {
         let inode = Inode { metadata: root, kind: Kind::Directory };
         let entry = Entry { inode: InodeId(0), owner };
-        Self { inodes: vec![inode], entries: BTreeMap::from([(TreePath::ROOT, entry)]) }
+        let entries = BTreeMap::from([(TreePath::ROOT, entry)]);
+        Self { inodes: vec![inode], entries, history: History::new() }
     }
 
     /// Adds an entry with an inode of its own, or replaces what is there.
@@ -258,6 +264,7 @@ impl FileTree {
     /// replaced by something else.
     pub fn insert(&mut self, path: TreePath, inode: Inode, owner: Owner) -> Result<InodeId, TreeError> {
         self.check_place(&path, matches!(inode.kind, Kind::Directory))?;
+        self.note_arrival(&path, &owner);
         let id = InodeId(self.inodes.len());
         self.inodes.push(inode);
         self.entries.insert(path, Entry { inode: id, owner });
@@ -270,6 +277,7 @@ impl FileTree {
     /// As [`FileTree::insert`].
     pub fn link(&mut self, path: TreePath, inode: InodeId, owner: Owner) -> Result<(), TreeError> {
         self.check_place(&path, false)?;
+        self.note_arrival(&path, &owner);
         self.entries.insert(path, Entry { inode, owner });
         Ok(())
     }

@@ -350,6 +350,9 @@ pub struct Root {
     pub compression: Compression,
     /// The size of its partition, into which it must fit.
     pub size: ByteCount,
+    /// How much of it may be used before a build fails; `None`: all of it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub budget: Option<ByteCount>,
     /// Whether dm-verity protects it.
     pub verity: bool,
 }

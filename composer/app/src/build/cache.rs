@@ -21,6 +21,7 @@ use crate::host::files::{self, FileError};
 use crate::host::sandbox::Emulator;
 use crate::host::scratch::Scratch;
 use crate::host::walk::Directory;
+use crate::lock::gone;
 use crate::progress::Progress;
 use crate::project::Project;
 use crate::stages::configure::{Foreign, configure};
@@ -103,9 +104,10 @@ pub(super) fn configured(
             files::remove_tree(&trees.join(old))?;
         }
     }
-    let mirrors = beside::mirrors(project, workshop)?;
+    let mirrors = beside::mirrors(project, workshop)?.at(sources.lock.source_date);
     let wanted: Vec<LockedPackage> = sources.lock.packages.iter().chain(sources.twins).cloned().collect();
-    let fetched = fetch_packages(&wanted, workshop.sources(&mirrors, progress))?;
+    let fetched = fetch_packages(&wanted, workshop.sources(&mirrors, progress))
+        .map_err(|error| gone::explain(project, sources.lock, error, workshop, progress))?;
     workshop.interrupt().check()?;
     let (packages, twins) = fetched.split_at(sources.lock.packages.len());
     let scratch = Scratch::create(trees, &kind)?;

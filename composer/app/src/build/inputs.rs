@@ -16,6 +16,7 @@ use crate::host::contents::{self, Contents, Inspected};
 use crate::host::fetch::Request;
 use crate::host::files::FileError;
 use crate::host::walk::{Directory, WalkError};
+use crate::index::Laid;
 use crate::progress::Progress;
 use crate::project::{self, Project};
 use crate::stages::overlay::{LoadedOverlay, LoadedPayload};
@@ -127,7 +128,7 @@ pub(super) fn gather(
 }
 
 /// A payload from its address, by its digest.
-fn download(
+pub(crate) fn download(
     url: &str,
     sha256: &Sha256Digest,
     workshop: &Workshop,
@@ -211,6 +212,18 @@ impl Inputs {
             sha256: payload.inspected.sha256,
         });
         overlays.chain(payloads).collect()
+    }
+
+    /// What was laid, by name.
+    pub(super) fn laid(&self, order: &Order) -> Laid {
+        let given = |payload: &Payload| {
+            let given = order.payloads.keys().any(|name| name.as_str() == payload.name);
+            (payload.name.clone(), given)
+        };
+        Laid {
+            overlays: self.overlays.iter().map(|loaded| loaded.overlay.name.to_string()).collect(),
+            payloads: self.payloads.iter().map(given).collect(),
+        }
     }
 
     /// The payloads, their bytes made known to `contents`.

@@ -122,3 +122,11 @@ pub(super) struct Known {
 pub(super) struct KnownWritten {
     pub(super) root_hash: Option<String>,
 }
+
+/// As much of a manifest as says which image it is of.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+pub(super) struct Titled {
+    pub(super) name: String,
+    pub(super) version: String,
+    pub(super) arch: String,
+}

@@ -3,14 +3,19 @@
 use std::collections::BTreeMap;
 
 use goni_disk::tree::{
-    Content, ContentKey, DeviceNumber, FileTree, Inode, InodeId, Kind, Metadata, Owner, TreePath,
+    Content, ContentKey, Deed, DeviceNumber, FileTree, Hand, Inode, InodeId, Kind, Metadata, Owner, TreePath,
 };
 use goni_model::time::Timestamp;
 use serde::{Deserialize, Serialize};
 
-/// A tree as text: entries in order; the first of an inode carries it, later ones name the first.
+/// A tree as text: entries in order; the first of an inode carries it, later ones name the first. Behind
+/// them, what befell the paths of which there is more to say than their owner.
 #[derive(Debug, Serialize, Deserialize)]
-struct Snapshot(Vec<Line>);
+struct Snapshot(Vec<Line>, Vec<(Vec<u8>, Vec<KeptHand>)>);
+
+/// A deed: whose, which of [`Deed::ALL`], and why.
+#[derive(Debug, Serialize, Deserialize)]
+struct KeptHand(Kept, usize, Option<String>);
 
 #[derive(Debug, Serialize, Deserialize)]
 struct Line {
@@ -65,12 +70,7 @@ pub(super) fn write(tree: &FileTree) -> Result<Vec<u8>, SnapshotError> {
     let mut first: BTreeMap<InodeId, usize> = BTreeMap::new();
     let lines = tree.iter().enumerate().map(|(index, (path, entry))| Line {
         path: path.as_bytes().to_vec(),
-        owner: match &entry.owner {
-            Owner::Package(name) => Kept::Package(name.to_string()),
-            Owner::Overlay(name) => Kept::Overlay(name.to_string()),
-            Owner::Payload(name) => Kept::Payload(name.to_string()),
-            Owner::Stage(name) => Kept::Stage(name.to_string()),
-        },
+        owner: kept_owner(&entry.owner),
         inode: match first.get(&entry.inode) {
             Some(first) => Err(*first),
             None => {
@@ -79,7 +79,24 @@ pub(super) fn write(tree: &FileTree) -> Result<Vec<u8>, SnapshotError> {
             }
         },
     });
-    Ok(serde_json::to_vec(&Snapshot(lines.collect()))?)
+    let hand = |hand: &Hand| {
+        let deed = Deed::ALL.iter().position(|deed| *deed == hand.deed).unwrap_or_default();
+        KeptHand(kept_owner(&hand.owner), deed, hand.why.as_deref().map(str::to_owned))
+    };
+    let history = tree
+        .histories()
+        .map(|(path, hands)| (path.as_bytes().to_vec(), hands.iter().map(hand).collect()))
+        .collect();
+    Ok(serde_json::to_vec(&Snapshot(lines.collect(), history))?)
+}
+
+fn kept_owner(owner: &Owner) -> Kept {
+    match owner {
+        Owner::Package(name) => Kept::Package(name.to_string()),
+        Owner::Overlay(name) => Kept::Overlay(name.to_string()),
+        Owner::Payload(name) => Kept::Payload(name.to_string()),
+        Owner::Stage(name) => Kept::Stage(name.to_string()),
+    }
 }
 
 fn keep(inode: &Inode) -> KeptInode {
@@ -103,7 +120,8 @@ fn keep(inode: &Inode) -> KeptInode {
 
 /// The tree of a text.
 pub(super) fn read(text: &[u8]) -> Result<FileTree, SnapshotError> {
-    let Snapshot(lines) = serde_json::from_slice(text)?;
+    let Snapshot(lines, history) = serde_json::from_slice(text)?;
+    let behind = lines.len();
     let mut lines = lines.into_iter().enumerate();
     let Some((_, Line { inode: Ok(root), owner, .. })) = lines.next() else {
         return Err(SnapshotError::Entry(0));
@@ -124,6 +142,15 @@ pub(super) fn read(text: &[u8]) -> Result<FileTree, SnapshotError> {
                 tree.link(path, id, owner).map_err(|_| wrong())?;
             }
         }
+    }
+    for (path, hands) in history {
+        let wrong = || SnapshotError::Entry(behind);
+        let path = TreePath::parse(&path).map_err(|_| wrong())?;
+        let hand = |KeptHand(owner, deed, why): KeptHand| {
+            let deed = *Deed::ALL.get(deed).ok_or_else(wrong)?;
+            Ok(Hand { owner: owner_of(owner), deed, why: why.map(Into::into) })
+        };
+        tree.set_hands(path, hands.into_iter().map(hand).collect::<Result<_, SnapshotError>>()?);
     }
     Ok(tree)
 }
@@ -178,6 +205,8 @@ mod tests {
         put("c", Kind::CharacterDevice(DeviceNumber { major: 1, minor: 3 }));
         put("p", Kind::Fifo);
         tree.link(path("hard"), file, Owner::Overlay("o".into())).unwrap();
+        tree.note(&path("i"), Hand::because(Owner::Stage("y".into()), Deed::Changed, "why"));
+        tree.take_out(&path("p"), &Owner::Stage("y".into()), &"no".into()).unwrap();
         let again = read(&write(&tree).unwrap()).unwrap();
         let flat = |tree: &FileTree| -> Vec<(String, String, Inode)> {
             tree.iter()
@@ -186,11 +215,13 @@ mod tests {
         };
         assert_eq!(flat(&again), flat(&tree));
         assert_eq!(again.links(&path("hard")), 2);
+        assert_eq!(again.histories().collect::<Vec<_>>(), tree.histories().collect::<Vec<_>>());
+        assert_eq!(again.hands(&path("p")).len(), 2);
     }
 
     #[test]
     fn what_is_no_tree_is_refused() {
         assert_eq!(read(b"{").unwrap_err().to_string(), "reading a kept tree");
-        assert_eq!(read(b"[]").unwrap_err().to_string(), "a kept tree contradicts itself at entry 0");
+        assert_eq!(read(b"[[],[]]").unwrap_err().to_string(), "a kept tree contradicts itself at entry 0");
     }
 }

@@ -7,7 +7,8 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use goni_model::name::{InvalidName, Name, Url};
 
 use crate::cli::{
-    build, check, completions, diff, inspect, lock, plan, run, schema, sign, smoke, target, toolbox, verify,
+    build, check, completions, diff, inspect, lock, plan, run, schema, sign, size, smoke, store, target,
+    toolbox, verify, why,
 };
 use crate::workshop::Choices;
 
@@ -30,6 +31,8 @@ pub enum Verb {
     Check(check::CheckArguments),
     /// Resolve a recipe's packages and write its lock
     Lock(lock::LockArguments),
+    /// Keep and move all bytes of a lock; look after the cache's store
+    Store(store::StoreArguments),
     /// Show what a build would do
     Plan(plan::PlanArguments),
     /// Build an image and verify it
@@ -42,6 +45,10 @@ pub enum Verb {
     Diff(diff::DiffArguments),
     /// Sign the digests of finished images with a key of yours
     Sign(sign::SignArguments),
+    /// Say who brought a path of an image, or a package, and why
+    Why(why::WhyArguments),
+    /// Say what takes the room of an image's root, and what grew
+    Size(size::SizeArguments),
     /// Build, then boot the image in QEMU and check it from inside
     Smoke(smoke::SmokeArguments),
     /// Build, then boot the image in QEMU at this terminal
@@ -62,6 +69,9 @@ pub struct Global {
     /// Where an archive is fetched from: URL for `debian`, or ARCHIVE=URL
     #[arg(long, global = true, value_name = "[ARCHIVE=]URL", help_heading = "Global options")]
     pub mirror: Vec<Mirror>,
+    /// Where packages are that a mirror dropped: a URL, with {archive}, {date}, {path} or {sha256} in it
+    #[arg(long, global = true, value_name = "URL", help_heading = "Global options")]
+    pub fallback_mirror: Vec<String>,
     /// Where downloads and finished stages are kept
     #[arg(long, global = true, value_name = "DIR", help_heading = "Global options")]
     pub cache: Option<PathBuf>,
@@ -91,6 +101,7 @@ impl Global {
         Choices {
             mirror: given("debian").map(|mirror| mirror.url.to_string()),
             mirrors: others.map(|mirror| (mirror.archive.clone(), mirror.url.to_string())).collect(),
+            fallbacks: self.fallback_mirror.clone(),
             cache: self.cache.clone(),
             trees: None,
             offline: self.offline,

@@ -127,6 +127,12 @@ fn summary(built: &Built) -> String {
     for (name, file) in &built.files {
         text.push_str(&format!("{directory}/{name}  {} bytes  sha256 {}\n", file.size, file.sha256));
     }
+    if let Some(since) = &built.since {
+        let grown = since.grown(5);
+        if !grown.is_empty() {
+            text.push_str(&format!("grew since the last build: {}\n", grown.join(", ")));
+        }
+    }
     for name in &built.stand_ins {
         text.push_str(&format!("payload {name}: A STAND-IN, NOT THE REAL PROGRAM\n"));
     }

@@ -130,6 +130,9 @@ pub(super) fn partitions(before: &Inspection, after: &Inspection, same: &BTreeSe
             fact("offset", partition.offset.to_string());
             fact("size", format!("{} ({} bytes)", shown(partition.size), partition.size));
             fact("PARTUUID", partition.guid.to_string());
+            if partition.in_mbr {
+                fact("in the MBR", "yes".to_owned());
+            }
             if let Some(content) = &partition.content {
                 fact("file system", content.kind.to_owned());
                 fact("used", format!("{} ({} bytes)", shown(content.used), content.used));

@@ -8,6 +8,7 @@
 //! A mirror is not trusted: signatures and digests decide. So this is a guess that can afford to err.
 
 pub mod apt;
+mod fallback;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -16,9 +17,11 @@ use reqwest::Url;
 use serde::Deserialize;
 
 use self::apt::AptSource;
+pub use self::fallback::Fallback;
 use crate::failure::{Class, Classify};
 use crate::host::environment::{Environment, EnvironmentError, Variable};
 use crate::host::files::{self, FileError};
+use goni_model::lock::LockedPackage;
 
 /// Name of Debian's main archive in recipes and locks.
 pub const DEBIAN: &str = "debian";
@@ -32,9 +35,14 @@ pub const DEBIAN_BACKPORTS: &str = "debian-backports";
 /// A configuration or source list is a few lines; more is not one.
 const CONFIG_CAP: u64 = 1 << 20;
 
-/// Base URLs by archive name.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Mirrors(BTreeMap<String, Url>);
+/// Base URLs by archive name, and where packages are that these have no longer.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Mirrors {
+    bases: BTreeMap<String, Url>,
+    fallbacks: Vec<Fallback>,
+    /// The moment of the lock that packages are fetched for, in seconds since 1970.
+    moment: u64,
+}
 
 /// Why there is no mirror, or no URL below one.
 #[derive(Debug, thiserror::Error)]
@@ -92,6 +100,7 @@ impl Classify for MirrorError {
     fn hint(&self) -> Option<String> {
         match self {
             Self::NoneFound => Some("name one with --mirror URL or GONI_COMPOSE_MIRROR=URL".into()),
+            Self::UnknownArchive { archive } => Some(format!("name one with --mirror {archive}=URL")),
             Self::BadUrl { .. } => Some("write http://…, https://… or file:///…".into()),
             _ => None,
         }
@@ -108,8 +117,10 @@ struct Config {
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 struct ConfigMirror {
-    debian: String,
+    debian: Option<String>,
     debian_security: Option<String>,
+    #[serde(default)]
+    fallback: Vec<String>,
 }
 
 impl Mirrors {
@@ -124,7 +135,8 @@ impl Mirrors {
             None => beside(&main),
         };
         let archives = [(DEBIAN_BACKPORTS, main.clone()), (DEBIAN, main), (DEBIAN_SECURITY, security)];
-        Ok(Self(archives.map(|(name, url)| (name.to_owned(), url)).into()))
+        let bases = archives.map(|(name, url)| (name.to_owned(), url)).into();
+        Ok(Self { bases, ..Self::default() })
     }
 
     /// Looks in all places, in order. `apt` is apt's directory of configuration, `/etc/apt`.
@@ -148,8 +160,39 @@ impl Mirrors {
     /// # Errors
     /// `BadUrl` if it is not an http, https or file URL.
     pub fn with(mut self, archive: &str, uri: &str) -> Result<Self, MirrorError> {
-        self.0.insert(archive.to_owned(), base_url(uri)?);
+        self.bases.insert(archive.to_owned(), base_url(uri)?);
         Ok(self)
+    }
+
+    /// Adds what the user names for packages that are gone: the command line's, and those of the configuration.
+    ///
+    /// # Errors
+    /// `BadUrl` if a pattern makes no address; a configuration that cannot be read.
+    pub fn with_fallbacks(
+        mut self,
+        flags: &[String],
+        environment: &Environment,
+    ) -> Result<Self, MirrorError> {
+        let configured = match environment.config_file() {
+            Some(path) => read_config(&path)?.map(|mirror| mirror.fallback).unwrap_or_default(),
+            None => Vec::new(),
+        };
+        for text in flags.iter().chain(&configured) {
+            self.fallbacks.push(Fallback::parse(text)?);
+        }
+        Ok(self)
+    }
+
+    /// The same mirrors, for packages of a lock of this moment, in seconds since 1970.
+    #[must_use]
+    pub fn at(self, moment: u64) -> Self {
+        Self { moment, ..self }
+    }
+
+    /// Where else a package may be, in the order in which the user named them.
+    #[must_use]
+    pub fn elsewhere(&self, package: &LockedPackage) -> Vec<Url> {
+        self.fallbacks.iter().filter_map(|fallback| fallback.url(package, self.moment)).collect()
     }
 
     /// The URL of a path below the mirror of an archive.
@@ -158,7 +201,7 @@ impl Mirrors {
     /// `UnknownArchive`, or `BadPath` if the path could lead anywhere else.
     pub fn url(&self, archive: &str, path: &str) -> Result<Url, MirrorError> {
         let base =
-            self.0.get(archive).ok_or_else(|| MirrorError::UnknownArchive { archive: archive.into() })?;
+            self.bases.get(archive).ok_or_else(|| MirrorError::UnknownArchive { archive: archive.into() })?;
         let bad = || MirrorError::BadPath { path: path.into() };
         if !is_plain(path) {
             return Err(bad());
@@ -170,7 +213,7 @@ impl Mirrors {
     /// The base URL of an archive.
     #[must_use]
     pub fn base(&self, archive: &str) -> Option<&Url> {
-        self.0.get(archive)
+        self.bases.get(archive)
     }
 
     fn of_words(text: &str) -> Result<Self, MirrorError> {
@@ -185,17 +228,10 @@ impl Mirrors {
     }
 
     fn of_config(path: &Path) -> Result<Option<Self>, MirrorError> {
-        let text = match files::read_text(path, CONFIG_CAP) {
-            Ok(text) => text,
-            Err(error) if error.is_not_found() => return Ok(None),
-            Err(error) => return Err(error.into()),
+        let Some(ConfigMirror { debian: Some(debian), debian_security, .. }) = read_config(path)? else {
+            return Ok(None);
         };
-        let config: Config = toml::from_str(&text)
-            .map_err(|source| MirrorError::Config { path: path.into(), source: Box::new(source) })?;
-        config
-            .mirror
-            .map(|mirror| Self::debian(&mirror.debian, mirror.debian_security.as_deref()))
-            .transpose()
+        Self::debian(&debian, debian_security.as_deref()).map(Some)
     }
 
     /// The most likely mirrors among apt's sources; `None` if none of them looks like Debian.
@@ -209,6 +245,18 @@ impl Mirrors {
         };
         Self::debian(best(false)?, best(true)).ok()
     }
+}
+
+/// What the user's configuration says of mirrors.
+fn read_config(path: &Path) -> Result<Option<ConfigMirror>, MirrorError> {
+    let text = match files::read_text(path, CONFIG_CAP) {
+        Ok(text) => text,
+        Err(error) if error.is_not_found() => return Ok(None),
+        Err(error) => return Err(error.into()),
+    };
+    let config: Config = toml::from_str(&text)
+        .map_err(|source| MirrorError::Config { path: path.into(), source: Box::new(source) })?;
+    Ok(config.mirror)
 }
 
 /// Every source apt knows on this machine.

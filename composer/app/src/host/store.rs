@@ -5,8 +5,12 @@
 //! that is what makes flushing each of them needless, for a power cut can only leave an entry that
 //! the next reader finds wrong. Unfinished files live in `<cache>/store/unfinished` and go with
 //! their writer; what a killed writer leaves is swept when the store is next opened by one alone.
+//! Finding an entry renews its time, so that what was used lately is known.
 
+pub mod bundle;
 mod incoming;
+mod tarball;
+mod upkeep;
 
 use std::collections::BTreeSet;
 use std::fs::{self, File, OpenOptions};
@@ -16,9 +20,12 @@ use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 
 use goni_model::digest::Sha256Digest;
+use rustix::fs::{Timespec, Timestamps, UTIME_NOW, UTIME_OMIT};
 use sha2::{Digest as _, Sha256};
 
 pub use self::incoming::Incoming;
+pub use self::tarball::TarError;
+pub use self::upkeep::{Freed, Inspection};
 use crate::failure::{Class, Classify};
 use crate::host::files::lock::{Lock, LockError};
 use crate::host::files::{self, FileError};
@@ -88,13 +95,7 @@ impl Store {
     /// # Errors
     /// `Insecure` if somebody else owns the cache or can write to it; otherwise what the system says.
     pub fn open(cache: &Path) -> Result<Self, StoreError> {
-        let root = cache.join("store");
-        files::create_directories(&root.join("sha256"))?;
-        files::create_directories(&root.join("unfinished"))?;
-        for directory in [cache, &root, &root.join("sha256"), &root.join("unfinished")] {
-            check_ownership(directory)?;
-        }
-        let path = root.join("lock");
+        let (root, path) = prepare(cache)?;
         let lock = match Lock::exclusive(&path) {
             Ok(alone) => {
                 sweep(&root.join("unfinished"))?;
@@ -103,6 +104,17 @@ impl Store {
             Err(LockError::Held { .. }) => Lock::shared_when_free(&path)?,
             Err(error) => return Err(error.into()),
         };
+        Ok(Self { root, verified: Mutex::default(), _lock: lock })
+    }
+
+    /// Opens the store if nobody else has it open, and keeps everybody out.
+    ///
+    /// # Errors
+    /// As [`Store::open`]; and if another process, such as a build, has it open.
+    pub fn alone(cache: &Path) -> Result<Self, StoreError> {
+        let (root, path) = prepare(cache)?;
+        let lock = Lock::exclusive(&path)?;
+        sweep(&root.join("unfinished"))?;
         Ok(Self { root, verified: Mutex::default(), _lock: lock })
     }
 
@@ -128,10 +140,8 @@ impl Store {
         if self.is_verified(digest) && path.exists() {
             return Ok(Some(path));
         }
-        // A link would let somebody else choose what is read: the store itself makes only files.
-        let opened = OpenOptions::new().read(true).custom_flags(no_follow()).open(&path);
-        let found = match opened {
-            Ok(file) => digest_of(file).map_err(FileError::io("reading", &path))?,
+        let found = match open_entry(&path) {
+            Ok(file) => renewed(file).and_then(digest_of).map_err(FileError::io("reading", &path))?,
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
             Err(error) => return Err(FileError::io("opening", &path)(error).into()),
         };
@@ -207,6 +217,36 @@ impl Store {
 
     fn unfinished(&self) -> PathBuf {
         self.root.join("unfinished")
+    }
+}
+
+/// Makes the directories of a cache's store; returns its root and its lock file.
+fn prepare(cache: &Path) -> Result<(PathBuf, PathBuf), StoreError> {
+    let root = cache.join("store");
+    files::create_directories(&root.join("sha256"))?;
+    files::create_directories(&root.join("unfinished"))?;
+    for directory in [cache, &root, &root.join("sha256"), &root.join("unfinished")] {
+        check_ownership(directory)?;
+    }
+    let path = root.join("lock");
+    Ok((root, path))
+}
+
+/// Opens an entry. A link would let somebody else choose what is read: the store itself makes only files.
+fn open_entry(path: &Path) -> io::Result<File> {
+    OpenOptions::new().read(true).custom_flags(no_follow()).open(path)
+}
+
+/// The same file, its time that of this use.
+fn renewed(file: File) -> io::Result<File> {
+    let moment = |tv_nsec| Timespec { tv_sec: 0, tv_nsec };
+    let times = Timestamps { last_access: moment(UTIME_OMIT), last_modification: moment(UTIME_NOW) };
+    // In a store that cannot be written to nothing is collected either, so no time is needed there.
+    match rustix::fs::futimens(&file, &times) {
+        Ok(()) | Err(rustix::io::Errno::ROFS | rustix::io::Errno::PERM | rustix::io::Errno::ACCESS) => {
+            Ok(file)
+        }
+        Err(error) => Err(error.into()),
     }
 }
 

@@ -18,6 +18,7 @@ pub(crate) fn small() -> Inspection {
         guid: Uuid::from_u128(0x100 + u128::from(number)),
         offset,
         size: 64 << 20,
+        in_mbr: false,
         content,
     };
     let system = FileSystem {

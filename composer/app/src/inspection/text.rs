@@ -40,23 +40,15 @@ pub fn text(image: &Inspection) -> String {
     );
     line(0, "partitions");
     for partition in &image.partitions {
-        line(
-            2,
-            format!(
-                "{} {:<11} {:>10} at {:>12}  {}  {}",
-                partition.number,
-                partition.name(),
-                shown(partition.size),
-                partition.offset,
-                partition.guid,
-                partition.content.as_ref().map_or_else(String::new, |content| {
-                    let named = [content.label.as_deref(), content.uuid.as_deref()];
-                    let named = named.into_iter().flatten().collect::<Vec<_>>().join(" ");
-                    format!("{} {} used {named}", content.kind, shown(content.used)).trim_end().to_owned()
-                }),
-            )
-            .trim_end(),
-        );
+        let content = partition.content.as_ref().map_or_else(String::new, |content| {
+            let named = [content.label.as_deref(), content.uuid.as_deref()];
+            let named = named.into_iter().flatten().collect::<Vec<_>>().join(" ");
+            format!("{} {} used {named}", content.kind, shown(content.used))
+        });
+        let (number, name, size) = (partition.number, partition.name(), shown(partition.size));
+        let (offset, guid) = (partition.offset, partition.guid);
+        let content = if partition.in_mbr { format!("{content}, in the MBR, too") } else { content };
+        line(2, format!("{number} {name:<11} {size:>10} at {offset:>12}  {guid}  {content}").trim_end());
     }
     line(0, &format!("boot        {}", image.boot.method));
     line(

@@ -4,6 +4,8 @@
 //! On a device that was updated its files would then be somebody else's. What a number was given for is kept in
 //! the lock, from the first build on; a build in which one differs is refused.
 
+use std::path::PathBuf;
+
 use goni_disk::tree::{ContentSource, FileTree, Kind, TreePath};
 use goni_model::lock::Lock;
 use goni_model::lock::ledger::{self, Drift};
@@ -44,39 +46,63 @@ impl Classify for IdError {
     }
 }
 
-/// Holds the ids of a tree against the ledger; completes a lock that has none, and says so.
+/// A lock with the ids of a finished tree, to be written once the image is there.
+#[derive(Debug)]
+pub struct Completed {
+    path: PathBuf,
+    lock: Lock,
+    note: String,
+}
+
+impl Completed {
+    /// The lock.
+    #[must_use]
+    pub const fn lock(&self) -> &Lock {
+        &self.lock
+    }
+
+    /// Writes the lock, and says what changed in it.
+    ///
+    /// # Errors
+    /// It cannot be written.
+    pub fn write(&self, progress: &dyn Progress) -> Result<(), Failure> {
+        files::replace(&self.path, self.lock.to_string().as_bytes(), 0o644)?;
+        progress.warn(&self.note);
+        Ok(())
+    }
+}
+
+/// Holds the ids of a tree against the ledger of a lock; completes one that has none, or that shall take them.
 ///
 /// # Errors
 /// An id that is not as the ledger has it, unless that is accepted; account files that cannot be read.
-pub fn settle(
+pub fn check(
     project: &Project,
     lock: &Lock,
     (tree, contents): (&FileTree, &dyn ContentSource),
     accept: bool,
-    progress: &dyn Progress,
-) -> Result<(), Failure> {
+) -> Result<Option<Completed>, Failure> {
     let text =
         |path: &'static str| read(tree, contents, path).map_err(|source| IdError::Read { path, source });
     let found = ledger::ids(&text("etc/passwd")?, &text("etc/group")?);
     let drift = ledger::drift(&lock.ids, &found);
-    let path = project.lock().display().to_string();
+    let path = project.lock();
+    let shown = path.display().to_string();
     let note = match (lock.ids.is_empty(), drift.is_empty()) {
-        (true, _) => format!("`{path}` had no ids of users and groups: it has those of this image now"),
-        (false, true) => return Ok(()),
+        (true, _) => format!("`{shown}` had no ids of users and groups: it has those of this image now"),
+        (false, true) => return Ok(None),
         (false, false) if accept && !drift.iter().any(Drift::takes_a_reserved_id) => {
             let told: Vec<String> = drift.iter().map(ToString::to_string).collect();
-            format!("`{path}` has other ids now: {}", told.join("; "))
+            format!("`{shown}` has other ids now: {}", told.join("; "))
         }
         (false, false) => {
             let recipe = project.path.display().to_string();
-            return Err(IdError::Drift { path, recipe, drift }.into());
+            return Err(IdError::Drift { path: shown, recipe, drift }.into());
         }
     };
     let completed = Lock { ids: ledger::accept(&lock.ids, &found), ..lock.clone() };
-    let completed = completed.canonical().map_err(ResolveError::from)?;
-    files::replace(&project.lock(), completed.to_string().as_bytes(), 0o644)?;
-    progress.warn(&note);
-    Ok(())
+    let lock = completed.canonical().map_err(ResolveError::from)?;
+    Ok(Some(Completed { path, lock, note }))
 }
 
 fn read(tree: &FileTree, contents: &dyn ContentSource, path: &str) -> std::io::Result<String> {

@@ -126,7 +126,7 @@ impl Cast<'_> {
         let stock = Stock { root, kernel: kernel.source(shadow), modules: Some(self.uuid(Role::Modules)) };
         let partition = image::partition_uuid(&project.recipe, &project.target, Role::State);
         let state = StateDevice { partition, encryption: project.recipe.state.encryption };
-        let boot = boot::prepare(&stock, shadow, &state, tree.date).map_err(ShadowDiskError::from)?;
+        let (boot, _) = boot::prepare(&stock, shadow, &state, tree.date).map_err(ShadowDiskError::from)?;
         let mut written = Vec::new();
         for (sectors, image) in images {
             let stem = image.file_stem().unwrap_or_default().to_string_lossy();

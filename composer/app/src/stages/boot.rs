@@ -11,7 +11,7 @@ mod systemd_boot;
 mod words;
 
 use goni_disk::cpio::{self, CpioError};
-use goni_disk::tree::TreeError;
+use goni_disk::tree::{FileTree, TreeError};
 use goni_disk::uki::{Label, UkiError};
 use goni_disk::verity::RootHash;
 use goni_disk::zboot::KernelError;
@@ -194,7 +194,7 @@ impl Kernel {
     }
 }
 
-/// Prepares everything that boots, from the finished root and its kernel.
+/// Prepares everything that boots, from the finished root and its kernel; the tree is that of the initrd.
 ///
 /// # Errors
 /// [`BootError`].
@@ -203,7 +203,7 @@ pub(crate) fn prepare(
     target: &Target,
     state: &StateDevice,
     date: Timestamp,
-) -> Result<Kernel, BootError> {
+) -> Result<(Kernel, FileTree), BootError> {
     let modules: Vec<String> =
         target.initrd_modules.iter().map(|module| module.as_str().to_owned()).collect();
     let tree = initrd::cut(stock, &modules, state, date)?;
@@ -212,7 +212,7 @@ pub(crate) fn prepare(
     let initrd = encoder.finish().map_err(BootError::Compress)?;
     let release = initrd::kernel_release(&stock.kernel)?;
     let taken = method::of(target.boot).take(stock, target, &release)?;
-    Ok(Kernel { image: kernel_image(&stock.kernel, &release)?, release, initrd, taken })
+    Ok((Kernel { image: kernel_image(&stock.kernel, &release)?, release, initrd, taken }, tree))
 }
 
 /// The kernel itself, wherever its package has it.

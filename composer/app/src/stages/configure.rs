@@ -7,6 +7,7 @@
 
 mod failing;
 mod foreign;
+mod made;
 mod run;
 mod scrub;
 mod status;
@@ -178,8 +179,8 @@ impl ConfigureError {
 /// Configures what was unpacked below `root` and reads the result; `foreign` says how, where its programs
 /// are not this machine's.
 ///
-/// A path that was unpacked keeps its owner as long as it is of the same kind; what is new belongs
-/// to this stage.
+/// A path that was unpacked keeps its owner as long as it is of the same kind; what is new belongs to the
+/// package whose script made it, where that can be known, and else to this stage.
 ///
 /// # Errors
 /// [`ConfigureError`].
@@ -214,6 +215,7 @@ pub fn configure(
         let entry = unpacked.entry(path).filter(|_| same);
         entry.map_or_else(|| stage.clone(), |entry| entry.owner.clone())
     })?;
+    made::trace(&mut tree, unpacked, &contents).map_err(failed)?;
     let scrubbed = scrub(&mut tree, &contents, source_date).map_err(|error| match error {
         ScrubError::Tree { source } => ConfigureError::Scrub { source },
         ScrubError::Read { source } => failed(source),

@@ -10,6 +10,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use goni_model::digest::Sha256Digest;
 use goni_model::lock::LockedPackage;
+use reqwest::Url;
 
 use crate::failure::{Class, Classify};
 use crate::host::fetch::{Fetch, FetchError, Request, Sink, Size};
@@ -73,6 +74,12 @@ impl Cause {
 }
 
 impl FetchPackageError {
+    /// The digest of the package.
+    #[must_use]
+    pub const fn digest(&self) -> &Sha256Digest {
+        &self.digest
+    }
+
     /// Whether the archive answered that it does not have the package.
     #[must_use]
     pub fn is_gone(&self) -> bool {
@@ -120,14 +127,24 @@ pub fn fetch_packages(
 }
 
 fn fetch_one(package: &LockedPackage, sources: Sources<'_>) -> Result<(), FetchPackageError> {
-    let fetched = || -> Result<(), Cause> {
-        let url = sources.mirrors.url(&package.archive, &package.path)?;
+    let from = |url: Url| -> Result<(), Cause> {
         let mut incoming = Counting { sink: sources.store.incoming()?, told: 0, sources };
         sources.fetch.fetch(&Request { url, size: Size::Exactly(package.size) }, &mut incoming)?;
         incoming.sink.commit_as(&package.sha256)?;
         Ok(())
     };
-    fetched().map_err(|cause| failed(package, cause))
+    let gone = |cause: &Cause| matches!(cause, Cause::Fetch(error) if error.is_absent());
+    let own = sources.mirrors.url(&package.archive, &package.path).map_err(Cause::from).and_then(from);
+    let Err(cause) = own else { return Ok(()) };
+    if gone(&cause) {
+        for url in sources.mirrors.elsewhere(package) {
+            match from(url) {
+                Err(other) if gone(&other) => {}
+                found => return found.map_err(|cause| failed(package, cause)),
+            }
+        }
+    }
+    Err(failed(package, cause))
 }
 
 fn failed(package: &LockedPackage, cause: impl Into<Cause>) -> FetchPackageError {

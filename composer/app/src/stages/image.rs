@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 
 use goni_disk::erofs::{self, Compression};
 use goni_disk::gpt::{self, Attributes, GptError, Partition, Table};
-use goni_disk::tree::{ContentSource, FileTree};
+use goni_disk::tree::{ContentSource, FileTree, TreePath};
 use goni_disk::verity::{self, Params, RootHash, VerityError};
 use goni_disk::{ext4, fat};
 use goni_model::digest::Sha256Digest;
@@ -82,6 +82,17 @@ pub struct Written {
     pub initrd_size: ByteCount,
     /// Identifier of each partition, in order of place.
     pub partitions: Vec<(Role, Uuid)>,
+}
+
+/// What boots an image: the trees that were written beside its root and state.
+#[derive(Debug)]
+pub struct Booting {
+    /// What is in the initrd.
+    pub initrd: FileTree,
+    /// What is on the partitions of the boot method.
+    pub partitions: Vec<(Role, FileTree)>,
+    /// What each file takes of the root file system, by its first path.
+    pub stored: Vec<(TreePath, u64)>,
 }
 
 fn as_text<S: serde::Serializer>(hash: &Option<RootHash>, serializer: S) -> Result<S::Ok, S::Error> {
@@ -211,7 +222,7 @@ pub fn write(
     parts: &Parts<'_>,
     variants: &[Variant<'_>],
     progress: &dyn Progress,
-) -> Result<(Vec<DiskFile>, Written), ImageError> {
+) -> Result<(Vec<DiskFile>, Written, Booting), ImageError> {
     write_disks(path, parts, variants, progress).map_err(|error| match error {
         // A full disk says which.
         ImageError::Root(_)
@@ -233,7 +244,7 @@ fn write_disks(
     parts: &Parts<'_>,
     variants: &[Variant<'_>],
     progress: &dyn Progress,
-) -> Result<(Vec<DiskFile>, Written), ImageError> {
+) -> Result<(Vec<DiskFile>, Written, Booting), ImageError> {
     let failed = |source| ImageError::File { path: path.to_owned(), source };
     let total = parts.root.inode_count();
     progress.begin(STAGE, Some(to_u64(total)), Unit::Steps);
@@ -247,8 +258,8 @@ fn write_disks(
         },
         || write_root(&disk, parts),
     );
-    let (root_size, root_hash) = root?;
-    let kernel = kernel?;
+    let (erofs::Summary { size: root_size, stored, .. }, root_hash) = root?;
+    let (kernel, initrd) = kernel?;
     let root_uuid = root_hash.as_ref().map_or_else(|| uuid_of(parts, "root"), RootHash::root_uuid);
     let command_line = boot::command_line(parts.recipe, parts.target, root_hash.as_ref(), root_uuid);
     let boot = boot::fill(&kernel, parts.recipe, parts.target, &command_line, parts.date)?;
@@ -279,7 +290,8 @@ fn write_disks(
         STAGE,
         &format!("root {}, initrd {}", mebibytes(written.root_size), mebibytes(written.initrd_size)),
     );
-    Ok((std::iter::once(disk).chain(others).collect(), written))
+    let booting = Booting { initrd, partitions: boot, stored };
+    Ok((std::iter::once(disk).chain(others).collect(), written, booting))
 }
 
 /// A size for people.
@@ -293,7 +305,7 @@ fn slot<'a>(parts: &Parts<'a>, role: Role) -> Result<&'a goni_model::layout::Slo
 }
 
 /// Writes the root and, behind it in its own partition, its hash tree.
-fn write_root(disk: &DiskFile, parts: &Parts<'_>) -> Result<(ByteCount, Option<RootHash>), ImageError> {
+fn write_root(disk: &DiskFile, parts: &Parts<'_>) -> Result<(erofs::Summary, Option<RootHash>), ImageError> {
     let slot_of_root = slot(parts, Role::Root)?;
     let options = erofs::Options {
         compression: match parts.recipe.root.compression {
@@ -312,7 +324,7 @@ fn write_root(disk: &DiskFile, parts: &Parts<'_>) -> Result<(ByteCount, Option<R
     output
         .into_inner()
         .map_err(|error| ImageError::File { path: disk.path().to_owned(), source: error.into_error() })?;
-    let Some(slot_of_tree) = parts.layout.slot(Role::RootVerity) else { return Ok((summary.size, None)) };
+    let Some(slot_of_tree) = parts.layout.slot(Role::RootVerity) else { return Ok((summary, None)) };
     // Salted by what the image is, so that no table of hashes made for one serves for another.
     let salt = *Sha256Digest::of(uuid_of(parts, "verity salt").as_bytes()).as_bytes();
     let params = Params { salt, uuid: uuid_of(parts, "verity") };
@@ -323,7 +335,7 @@ fn write_root(disk: &DiskFile, parts: &Parts<'_>) -> Result<(ByteCount, Option<R
     output
         .into_inner()
         .map_err(|error| ImageError::File { path: disk.path().to_owned(), source: error.into_error() })?;
-    Ok((summary.size, Some(hash)))
+    Ok((summary, Some(hash)))
 }
 
 /// Writes a partition that the board boots from.

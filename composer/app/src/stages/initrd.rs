@@ -393,6 +393,7 @@ pub(crate) fn cut(
     for file in modules::select(kernel, &release, &modules)? {
         // Of whichever tree: their bytes come along, so that one source has all the rest.
         initrd.file(&file, kernel.read_path(&file)?)?;
+        initrd.own(kernel, &file);
     }
     let units = path("usr/lib/systemd/system");
     for unit in UNITS {
@@ -466,7 +467,21 @@ impl Initrd {
     /// Takes a file or link over from the root, under the same path.
     fn take(&mut self, source: &Source<'_>, path: &TreePath) -> Result<(), InitrdError> {
         let inode = source.tree.get(path).ok_or_else(|| InitrdError::Missing { path: path.clone() })?;
-        self.insert(path, inode.metadata.mode, inode.kind.clone())
+        self.insert(path, inode.metadata.mode, inode.kind.clone())?;
+        self.own(source, path);
+        Ok(())
+    }
+
+    /// Lets what was taken over belong to whom it belongs in the root.
+    fn own(&mut self, source: &Source<'_>, path: &TreePath) {
+        let real = source.tree.resolve(path);
+        let hands = source.tree.hands(path);
+        if let Some(entry) = source.tree.entry(path).or_else(|| source.tree.entry(real.as_ref()?)) {
+            self.tree.set_owner(path, entry.owner.clone());
+        }
+        if hands.len() > 1 {
+            self.tree.set_hands(path.clone(), hands);
+        }
     }
 
     fn file(&mut self, path: &TreePath, bytes: Vec<u8>) -> Result<(), InitrdError> {

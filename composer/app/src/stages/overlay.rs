@@ -12,7 +12,8 @@ use std::io::{self, Read as _};
 use std::sync::Arc;
 
 use goni_disk::tree::{
-    Content, ContentSource, FileTree, Inode, InvalidPath, Kind, Metadata, Owner, TreeError, TreePath,
+    Content, ContentSource, Deed, FileTree, Hand, Inode, InvalidPath, Kind, Metadata, Owner, TreeError,
+    TreePath,
 };
 use goni_model::name::{ImagePath, Mode};
 use goni_model::overlay::Overlay;
@@ -194,10 +195,13 @@ impl Laying<'_> {
             ("etc/gshadow", &before.gshadow, &files.gshadow),
         ] {
             // The file stays its package's or stage's: only its text grows.
+            let path = self::path(path);
             if was != text
-                && let Some(inode) = self.tree.get_mut(&self::path(path))
+                && let Some(inode) = self.tree.get_mut(&path)
             {
                 inode.kind = Kind::File(Content::inline(text.as_bytes()));
+                self.tree
+                    .note(&path, Hand::because(self.owner.clone(), Deed::Changed, "its users and groups"));
             }
         }
         Ok(())
@@ -236,14 +240,21 @@ impl Laying<'_> {
             self.link(&path(link.path.as_str()), &link.target)?;
         }
         for (path, mode, (uid, gid)) in owned {
-            let place = self.place(&self::path(path.as_str()));
-            let inode = place.as_ref().ok().and_then(|place| self.tree.get_mut(place)).ok_or_else(|| {
-                OverlayError::NoPath { overlay: self.overlay.clone(), path: path.as_str().to_owned() }
+            let place = self.place(&self::path(path.as_str()))?;
+            let owner = self.tree.entry(&place).map(|entry| entry.owner.clone());
+            let inode = self.tree.get_mut(&place).ok_or_else(|| OverlayError::NoPath {
+                overlay: self.overlay.clone(),
+                path: path.as_str().to_owned(),
             })?;
+            let before = (inode.metadata.uid, inode.metadata.gid, inode.metadata.mode);
             inode.metadata.uid = uid;
             inode.metadata.gid = gid;
             if let Some(mode) = mode {
                 inode.metadata.mode = mode.bits();
+            }
+            let changed = before != (uid, gid, inode.metadata.mode);
+            if changed && owner.is_some_and(|owner| owner != self.owner) {
+                self.tree.note(&place, Hand::because(self.owner.clone(), Deed::Changed, "its owner or mode"));
             }
         }
         Ok(())

@@ -12,7 +12,9 @@ mod device;
 
 use std::collections::BTreeMap;
 
-use goni_disk::tree::{Content, FileTree, Inode, InvalidPath, Kind, Metadata, Owner, TreeError, TreePath};
+use goni_disk::tree::{
+    Content, Deed, FileTree, Hand, Inode, InvalidPath, Kind, Metadata, Owner, TreeError, TreePath,
+};
 use goni_model::layout::{Layout, Role};
 use goni_model::name::ImagePath;
 use goni_model::recipe;
@@ -114,7 +116,9 @@ pub fn set_apart(
         else {
             return Err(StateError::NoDirectory { path: place });
         };
-        state.insert(name.clone(), inode, owner())?;
+        let owner_of_place = root.entry(&place).map_or_else(owner, |entry| entry.owner.clone());
+        state.insert(name.clone(), inode, owner_of_place)?;
+        state.set_hands(name.clone(), root.hands(&place));
         let moved: Vec<(TreePath, Owner, Inode)> = root
             .below(&place)
             .map(|(path, entry)| (path.clone(), entry.owner.clone(), root.inode(entry.inode).clone()))
@@ -124,7 +128,9 @@ pub fn set_apart(
             if root.links(&path) > 1 {
                 return Err(StateError::HardLink { path });
             }
-            state.insert(name.join(below)?, inode, owner)?;
+            let name = name.join(below)?;
+            state.insert(name.clone(), inode, owner)?;
+            state.set_hands(name, root.hands(&path));
         }
         let children: Vec<TreePath> = root.children(&place).map(|(path, _)| path.clone()).collect();
         for child in children {
@@ -155,7 +161,10 @@ pub(crate) fn plant_seed(root: &mut FileTree, state: &FileTree, date: Timestamp)
     }
     root.insert(seed.clone(), Inode { metadata: metadata(0o700, date), kind: Kind::Directory }, owner())?;
     for (path, entry) in state.iter().filter(|(path, _)| **path != TreePath::ROOT) {
-        root.insert(seed.join(path.as_bytes())?, state.inode(entry.inode).clone(), owner())?;
+        let copy = seed.join(path.as_bytes())?;
+        root.insert(copy.clone(), state.inode(entry.inode).clone(), owner())?;
+        let hand = Hand::because(owner(), Deed::Made, format!("a copy of `{path}` of the state partition"));
+        root.set_hands(copy, state.hands(path).into_iter().chain([hand]).collect());
     }
     Ok(())
 }

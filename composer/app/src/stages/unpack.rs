@@ -16,7 +16,7 @@ use std::sync::Arc;
 
 use goni_debian::deb::{Control, DebError, Member, MemberPath};
 use goni_debian::dpkg::{self, Database, DatabaseError, UnpackedPackage};
-use goni_disk::tree::{Content, FileTree, Inode, Kind, Metadata, Owner, TreePath};
+use goni_disk::tree::{Content, Deed, FileTree, Hand, Inode, Kind, Metadata, Owner, TreePath};
 use goni_model::digest::Sha256Digest;
 use goni_model::lock::LockedPackage;
 use goni_model::time::Timestamp;
@@ -210,9 +210,24 @@ fn add_database(tree: &mut FileTree, database: &Database) -> Result<(), Ownershi
             return Err(OwnershipError::Database { path, owner: entry.owner.clone() });
         }
         let kind = Kind::File(Content::inline(Arc::<[u8]>::from(&file.bytes[..])));
-        tree.insert(path, Inode { metadata: metadata(file.mode), kind }, owner.clone())?;
+        let inode = Inode { metadata: metadata(file.mode), kind };
+        match recorded_package(name) {
+            Some(package) => {
+                let owner = Owner::Package(package.into());
+                tree.insert(path.clone(), inode, owner.clone())?;
+                let record = "dpkg's record of the package, from its control archive";
+                tree.set_hands(path, vec![Hand::because(owner, Deed::Made, record)]);
+            }
+            None => drop(tree.insert(path, inode, owner.clone())?),
+        }
     }
     Ok(())
+}
+
+/// The package that a file of dpkg's database is about, where it is about one.
+fn recorded_package(name: &str) -> Option<&str> {
+    let (instance, _) = name.strip_prefix("var/lib/dpkg/info/")?.rsplit_once('.')?;
+    instance.split(':').next()
 }
 
 /// Puts a file where nothing is yet.

@@ -24,6 +24,8 @@ pub(super) use state::{State, StateKind, Superblock};
 pub(super) use system_partition::{BootProfile, Digests, SystemFile, SystemPartition};
 
 use super::board;
+use super::leaks::Leaks;
+use super::meant::Meant;
 use super::objection::Objection;
 use crate::host::image::{Image, ImageError, Window};
 
@@ -111,6 +113,10 @@ pub(super) struct Evidence<'a> {
     pub(super) root_hash: Reading<RootHash>,
     /// The state partition.
     pub(super) state: Reading<State>,
+    /// What the build knows of it, if it was just built.
+    pub(super) meant: Option<&'a Meant<'a>>,
+    /// What was found in the bytes of its files.
+    pub(super) leaks: Leaks,
 }
 
 /// What is mounted as the state where it is encrypted: the device makes it at its first boot.
@@ -139,6 +145,8 @@ impl<'a> Evidence<'a> {
             root: Reading::Absent("there is no root partition".to_owned()),
             root_hash: Reading::Absent("the root has no hash tree".to_owned()),
             state: Reading::Absent("there is no state partition".to_owned()),
+            meant: None,
+            leaks: Leaks::default(),
             table: Reading::of(table),
         };
         let types: Vec<_> = evidence.partitions().iter().map(|partition| partition.type_guid).collect();

@@ -1,33 +1,38 @@
 //! No secret is in an image: whatever every device has, everybody has.
 //!
-//! By name anywhere, and by content in small files where people and programs keep their own.
-//! `/usr` but `/usr/local` is Debian's, and public.
+//! By name anywhere, on the root and the state partition; by content as `leaks` found it.
 
 use goni_disk::tree::TreePath;
-use rayon::prelude::*;
 
-use super::evidence::{Evidence, Node, NodeKind, StateKind};
-use super::objection::{Objection, Verdict, none};
-
-/// Files are searched up to this size: private keys are small.
-const SIZE_LIMIT: u64 = 1 << 20;
-
-/// Where files are searched.
-const SEARCHED: [&[u8]; 6] = [b"etc", b"root", b"home", b"opt", b"usr/local", b"var"];
+use super::evidence::{Evidence, NodeKind, StateKind};
+use super::leaks::Kind;
+use super::objection::{Verdict, none};
 
 /// Names of files that are secrets, or tell of somebody.
-const NAMES: [&[u8]; 14] = [
+const NAMES: [&[u8]; 26] = [
+    b".ash_history",
     b".bash_history",
     b".git-credentials",
     b".gitconfig",
     b".lesshst",
+    b".mysql_history",
     b".netrc",
+    b".npmrc",
     b".pgpass",
+    b".psql_history",
+    b".pypirc",
     b".python_history",
+    b".sh_history",
+    b".sqlite_history",
     b".viminfo",
     b".wget-hsts",
+    b".zsh_history",
     b"MOK.key",
     b"MOK.priv",
+    b"id_dsa",
+    b"id_ecdsa",
+    b"id_ed25519",
+    b"id_rsa",
     b"credential.secret",
     b"mok.key",
     b"random-seed",
@@ -43,89 +48,59 @@ const PLACES: [&[u8]; 6] = [
     b"var/lib/shim-signed/mok/",
 ];
 
-/// What private keys contain: an opening, and on the same line an end.
-const KEYS: [(&[u8], &[u8]); 4] = [
-    (b"-----BEGIN ", b"PRIVATE KEY"),
-    (b"PuTTY-User-Key-File-", b":"),
-    (b"AGE-SECRET-KEY-1", b""),
-    (b"untrusted comment: minisign encrypted secret key", b""),
-];
-
 pub(super) fn inspect(evidence: &Evidence<'_>) -> Verdict {
     let root = evidence.root.aid()?;
     let mut found: Vec<String> = Vec::new();
-    let mut candidates: Vec<(&TreePath, &Node)> = Vec::new();
     for (path, node) in root.nodes() {
         match node.kind() {
             NodeKind::File if is_secret(path) => found.push(format!("`{path}`")),
-            NodeKind::File if is_searched(path) && (1..SIZE_LIMIT).contains(&node.size()) => {
-                candidates.push((path, node));
-            }
             NodeKind::Directory if path.name() == b".git" => found.push(format!("`{path}`")),
             _ => {}
         }
     }
-    let keys = candidates.par_iter().map(|(path, node)| {
-        let content = root.content(path, node)?;
-        Ok(holds_key(&content).then(|| format!("a private key in `{path}`")))
-    });
-    let keys: Result<Vec<Option<String>>, Objection> = keys.collect();
-    found.extend(keys?.into_iter().flatten());
     for (path, node) in evidence.state.found().iter().flat_map(|state| &state.nodes) {
-        match &node.kind {
-            StateKind::File(_) if is_secret(path) => found.push(format!("`{path}` on the state partition")),
-            StateKind::File(Some(content)) if holds_key(content) => {
-                found.push(format!("a private key in `{path}` on the state partition"));
-            }
-            _ => {}
+        if matches!(node.kind, StateKind::File(_)) && is_secret(path) {
+            found.push(format!("`{path}` on the state partition"));
         }
     }
-    none("no secret", found)
+    found.extend(evidence.leaks.of(Kind::Key));
+    none("no secret", found)?;
+    evidence.leaks.readable()
 }
+
+/// The ends of paths where programs keep what opens accounts, in any home.
+const ENDS: [&[u8]; 8] = [
+    b"/.aws/credentials",
+    b"/.cargo/credentials",
+    b"/.cargo/credentials.toml",
+    b"/.config/gh/hosts.yml",
+    b"/.config/pip/pip.conf",
+    b"/.docker/config.json",
+    b"/.kube/config",
+    b"/.pip/pip.conf",
+];
+
+/// The ends of names of containers of keys.
+const CONTAINERS: [&[u8]; 6] = [b".jks", b".keystore", b".kdbx", b".p12", b".pfx", b".ppk"];
 
 /// Whether the name says so.
 fn is_secret(path: &TreePath) -> bool {
     let name = path.name();
+    let contained = CONTAINERS.iter().any(|end| name.len() > end.len() && name.ends_with(end));
+    let of_home = ENDS.iter().any(|end| path.as_bytes().ends_with(end));
+    let of_gpg = path.components().any(|part| part == b"private-keys-v1.d") && name.ends_with(b".key");
     let host_key = name.starts_with(b"ssh_host_") && name.ends_with(b"_key");
-    host_key || NAMES.contains(&name) || PLACES.iter().any(|place| path.as_bytes().starts_with(place))
-}
-
-fn is_searched(path: &TreePath) -> bool {
-    let bytes = path.as_bytes();
-    SEARCHED.iter().any(|top| bytes.strip_prefix(*top).is_some_and(|rest| rest.starts_with(b"/")))
-}
-
-/// Whether there is a private key in this.
-fn holds_key(content: &[u8]) -> bool {
-    KEYS.iter().any(|(opening, end)| {
-        memchr::memmem::find_iter(content, opening).any(|at| {
-            let line = &content[at + opening.len()..];
-            let line = &line[..memchr::memchr(b'\n', line).unwrap_or(line.len())];
-            end.is_empty() || memchr::memmem::find(line, end).is_some()
-        })
-    })
+    host_key
+        || contained
+        || of_home
+        || of_gpg
+        || NAMES.contains(&name)
+        || PLACES.iter().any(|place| path.as_bytes().starts_with(place))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn private_keys_are_told_from_public_ones() {
-        for (text, expected) in [
-            ("x\n-----BEGIN PRIVATE KEY-----\nMC4", true),
-            ("-----BEGIN OPENSSH PRIVATE KEY-----", true),
-            ("-----BEGIN PGP PRIVATE KEY BLOCK-----", true),
-            ("-----BEGIN EC PARAMETERS-----\n-----BEGIN EC PRIVATE KEY-----", true),
-            ("PuTTY-User-Key-File-3: ssh-ed25519", true),
-            ("AGE-SECRET-KEY-1QQ", true),
-            ("-----BEGIN PUBLIC KEY-----", false),
-            ("-----BEGIN CERTIFICATE-----\nnot a PRIVATE KEY", false),
-            ("a PRIVATE KEY", false),
-        ] {
-            assert_eq!(holds_key(text.as_bytes()), expected, "{text}");
-        }
-    }
 
     #[test]
     fn names_of_secrets_are_known_where_they_lie() {
@@ -137,6 +112,11 @@ mod tests {
             ("etc/apt/auth.conf.d/vendor.conf", true),
             ("etc/apt/apt.conf.d/01autoremove", false),
             ("var/lib/shim-signed/mok/MOK.der", true),
+            ("root/.docker/config.json", true),
+            ("root/.gnupg/private-keys-v1.d/0A.key", true),
+            ("etc/keys/node.p12", true),
+            ("usr/share/doc/x/config.json", false),
+            ("etc/.p12", false),
         ] {
             assert_eq!(is_secret(&path(name)), expected, "{name}");
         }

@@ -87,16 +87,23 @@ pub enum KeyringError {
 }
 
 /// Certificates of an archive and the fingerprints they must have. See `keys/README.md`.
-const DEBIAN: [(&[u8], &str); 2] = [
+static DEBIAN: [(&[u8], &str); 2] = [
     (include_bytes!("../../keys/trixie-automatic.asc"), "04B54C3CDCA79751B16BC6B5225629DF75B188BD"),
     (include_bytes!("../../keys/trixie-stable.asc"), "41587F7DB8C774BCCF131416762F67A0B2C39DE4"),
 ];
 
 /// The same for the security archive, which has a key of its own.
-const DEBIAN_SECURITY: [(&[u8], &str); 1] = [(
+static DEBIAN_SECURITY: [(&[u8], &str); 1] = [(
     include_bytes!("../../keys/trixie-security-automatic.asc"),
     "5E04A1E3223A19A20706E20F9904613D4CCE68C6",
 )];
+
+/// The certificates of Debian that the program holds, by archive and fingerprint, as files have them.
+pub fn certificates() -> impl Iterator<Item = (&'static str, &'static str, &'static [u8])> {
+    let of =
+        |archive| move |(bytes, fingerprint): &'static (&[u8], &'static str)| (archive, *fingerprint, *bytes);
+    DEBIAN.iter().map(of("debian")).chain(DEBIAN_SECURITY.iter().map(of("debian-security")))
+}
 
 impl Keyring {
     /// The keys of the Debian archive, release 13.

@@ -75,6 +75,38 @@ fn the_newest_of_all_suites_wins_unless_a_version_is_named() {
 }
 
 #[test]
+fn what_is_kept_stays_as_long_as_it_does_and_gives_way_to_what_must_be_new() {
+    let both = |name: &str, more: &dyn Fn(&str) -> String| {
+        ["1", "2"].map(|version| package(name, version, &more(version))).concat()
+    };
+    let plain = |_: &str| String::new();
+    let suites = [(
+        "trixie",
+        [
+            both("lib", &plain),
+            both("dev", &|version| format!("Depends: lib (= {version})")),
+            both("other", &plain),
+            package("needy", "1", "Depends: lib (>= 2)"),
+        ]
+        .concat(),
+    )];
+    let kept = |names: &[&str], newest: &[&str], packages: &[&str]| {
+        let kept = names.iter().map(|name| ((*name).to_owned(), "1".to_owned())).collect();
+        let newest = newest.iter().map(|&name| name.to_owned()).collect();
+        let chosen = answer(&suites, &Request { kept, newest, ..wish(packages) }).unwrap();
+        chosen.iter().map(|it| it.split(':').next().unwrap().to_owned()).collect::<Vec<_>>().join(" ")
+    };
+    let all = ["lib", "dev", "other"];
+    assert_eq!(kept(&[], &[], &["dev", "other"]), "dev=2 lib=2 other=2");
+    assert_eq!(kept(&all, &[], &["dev", "other"]), "dev=1 lib=1 other=1");
+    assert_eq!(kept(&all, &[], &["lib", "other", "needy"]), "lib=2 needy=1 other=1");
+    assert_eq!(kept(&["dev", "other"], &["lib"], &["dev", "other"]), "dev=2 lib=2 other=1");
+    // What must be new brings nothing in, and what cannot be new stays.
+    assert_eq!(kept(&all, &["needy"], &["dev"]), "dev=1 lib=1");
+    assert_eq!(kept(&["other"], &["dev"], &["dev", "lib (= 1)"]), "dev=1 lib=1");
+}
+
+#[test]
 fn versioned_provides_meet_bounds_and_plain_ones_do_not() {
     let with = |provides: &str| {
         from(&[package("app", "1", "Depends: api (>= 2)"), package("lib", "9", provides)], &["app"])

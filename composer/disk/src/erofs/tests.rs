@@ -494,3 +494,24 @@ fn what_the_format_cannot_hold_is_refused_by_name() {
     });
     assert_eq!(linked, "`/e` is another name of a directory");
 }
+
+#[test]
+fn what_files_take_adds_up_to_no_more_than_is_written() {
+    for compression in BOTH {
+        let mut tree = empty_tree();
+        add(&mut tree, "noise", 0o644, file(&noise(300_000, 1)));
+        add(&mut tree, "small", 0o644, file(&text(3_000)));
+        add(&mut tree, "text", 0o644, file(&text(500_000)));
+        add(&mut tree, "the same", 0o644, file(&text(500_000)));
+        let mut output = Cursor::new(Vec::new());
+        let summary = write(&tree, &NoContent, &options(compression), &mut output).unwrap();
+        let stored: BTreeMap<String, u64> =
+            summary.stored.iter().map(|(path, bytes)| (path.to_string(), *bytes)).collect();
+        assert_eq!(stored.keys().collect::<Vec<_>>(), ["/noise", "/small", "/text"]);
+        assert!(stored["/noise"] >= 300_000 && stored["/noise"] < 310_000, "{stored:?}");
+        let packed = matches!(compression, Compression::Zstd { .. });
+        assert_eq!(stored["/text"] < 250_000 && stored["/small"] < 3_000, packed, "{stored:?}");
+        let sum: u64 = stored.values().sum();
+        assert!(sum <= summary.size.get() && summary.size.get() - sum < 5 * 4096, "{sum} of {summary:?}");
+    }
+}

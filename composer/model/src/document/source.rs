@@ -69,6 +69,11 @@ impl Sources {
         (FileId(self.files.len() - 1), good)
     }
 
+    /// Every file: what it is called, and its text, in the order in which they were added.
+    pub fn files(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.files.iter().map(|source| (source.path.as_str(), &*source.text))
+    }
+
     /// What the file is called.
     #[must_use]
     pub fn path(&self, file: FileId) -> &str {

@@ -191,6 +191,7 @@ fn esp(size: Option<&Text>, checker: &mut Checker) -> Esp {
 }
 
 fn root(doc: &RootDoc, checker: &mut Checker) -> Root {
+    let size = partition_size(doc.size.as_ref(), "root.size", ROOT_DEFAULT, checker);
     Root {
         filesystem: checker.choose(
             doc.filesystem.as_ref(),
@@ -202,9 +203,30 @@ fn root(doc: &RootDoc, checker: &mut Checker) -> Root {
             "root.compression",
             [("zstd", Compression::Zstd), ("none", Compression::None)],
         ),
-        size: partition_size(doc.size.as_ref(), "root.size", ROOT_DEFAULT, checker),
+        size,
+        budget: budget(doc.budget.as_ref(), size, checker),
         verity: doc.verity.unwrap_or_else(|| checker.default("root.verity", true)),
     }
+}
+
+/// How large the root may become: at least something, at most what fits.
+fn budget(text: Option<&Text>, size: ByteCount, checker: &mut Checker) -> Option<ByteCount> {
+    let Some(text) = text else {
+        checker.default_text("root.budget", "none");
+        return None;
+    };
+    if text.get_ref() == "none" {
+        return None;
+    }
+    let budget: ByteCount = checker.parse(text)?;
+    if budget == ByteCount::ZERO {
+        checker.fault_at(text, "`root.budget` is nothing".to_owned());
+    } else if budget > size {
+        let message = format!("`root.budget` is {budget}, and only {size} fit into the partition");
+        let fault = Fault::new(Span::from(text.span()), message);
+        checker.fault(fault.hint("write less than `root.size`, or \"none\""));
+    }
+    Some(budget)
 }
 
 fn swap(doc: Option<&SwapDoc>, checker: &mut Checker) -> Swap {

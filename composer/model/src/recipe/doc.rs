@@ -225,6 +225,9 @@ pub struct RootDoc {
     /// The size of its partition, a whole number of MiB. Default: 1GiB.
     #[schemars(with = "Option<String>")]
     pub size: Option<Text>,
+    /// How large the file system in it may become before a build fails. Default: none, as large as it fits.
+    #[schemars(with = "Option<String>")]
+    pub budget: Option<Text>,
     /// Whether dm-verity protects it. Default: true.
     pub verity: Option<bool>,
 }

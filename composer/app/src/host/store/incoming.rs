@@ -9,7 +9,7 @@ use std::path::PathBuf;
 use goni_model::digest::Sha256Digest;
 use goni_model::number::to_u64;
 use sha2::{Digest as _, Sha256};
-use tempfile::NamedTempFile;
+use tempfile::{NamedTempFile, TempPath};
 
 use super::{Store, StoreError};
 use crate::host::files::{self, FileError};
@@ -66,6 +66,19 @@ impl<'store> Incoming<'store> {
         Ok((digest, path))
     }
 
+    /// Closes the file and keeps it unfinished, if its digest is the expected one: it gets its name when all
+    /// of those that belong to it are there.
+    ///
+    /// # Errors
+    /// `WrongDigest` if it is another, and then the bytes are gone.
+    pub(super) fn stage(self, expected: &Sha256Digest) -> Result<Staged<'store>, StoreError> {
+        let found = Sha256Digest::finish(self.hasher);
+        if found != *expected {
+            return Err(StoreError::WrongDigest { expected: *expected, found, bytes: self.length });
+        }
+        Ok(Staged { store: self.store, digest: found, file: self.file.into_temp_path() })
+    }
+
     /// Names the bytes by their digest, if it is the expected one.
     ///
     /// # Errors
@@ -76,6 +89,38 @@ impl<'store> Incoming<'store> {
             return Err(StoreError::WrongDigest { expected: *expected, found, bytes: self.length });
         }
         Ok(self.commit()?.1)
+    }
+}
+
+/// Bytes that are right and have no name yet. Dropped, they are gone.
+#[derive(Debug)]
+pub(super) struct Staged<'store> {
+    store: &'store Store,
+    digest: Sha256Digest,
+    file: TempPath,
+}
+
+impl Staged<'_> {
+    /// Their digest.
+    pub(super) const fn digest(&self) -> &Sha256Digest {
+        &self.digest
+    }
+
+    /// Where they are for now.
+    pub(super) fn path(&self) -> &std::path::Path {
+        &self.file
+    }
+
+    /// Names the bytes; says whether the store did not have them.
+    pub(super) fn commit(self) -> Result<bool, StoreError> {
+        let path = self.store.path(&self.digest);
+        let new = files::size(&path).is_none();
+        files::create_directories(files::parent(&path))?;
+        let mode = Permissions::from_mode(0o444);
+        std::fs::set_permissions(&self.file, mode).map_err(FileError::io("finishing", &path))?;
+        self.file.persist(&path).map_err(|error| FileError::io("renaming into", &path)(error.error))?;
+        self.store.mark_verified(self.digest);
+        Ok(new)
     }
 }
 

@@ -126,3 +126,48 @@ fn a_cache_that_everybody_can_write_to_is_refused() {
     let text = format!("the cache `{}` is not ours alone: everybody can write to it", cache.path().display());
     assert_eq!(error.to_string(), text);
 }
+
+#[test]
+fn an_inspection_names_what_is_damaged_and_changes_nothing() {
+    let cache = tempfile::tempdir().unwrap();
+    let store = Store::open(cache.path()).unwrap();
+    let (_, good) = store.insert(b"good").unwrap();
+    let (_, bad) = store.insert(b"bytes").unwrap();
+    fs::set_permissions(&bad, fs::Permissions::from_mode(0o600)).unwrap();
+    fs::write(&bad, b"bytez").unwrap();
+    let stranger = bad.with_file_name("stranger");
+    fs::write(&stranger, b"x").unwrap();
+    let found = store.inspect().unwrap();
+    assert_eq!((found.entries, found.bytes), (2, 9));
+    assert_eq!((&found.broken, &found.strangers), (&vec![bad.clone()], &vec![stranger]));
+    assert!(bad.exists() && good.exists());
+    store.drop_files(&found.broken).unwrap();
+    assert_eq!(store.inspect().unwrap().broken, Vec::<PathBuf>::new());
+}
+
+#[test]
+fn what_nobody_keeps_and_nobody_used_goes() {
+    let cache = tempfile::tempdir().unwrap();
+    let store = Store::open(cache.path()).unwrap();
+    let old = |bytes: &[u8]| {
+        let (digest, path) = store.insert(bytes).unwrap();
+        let long_ago = std::time::UNIX_EPOCH + std::time::Duration::from_secs(1000);
+        File::open(&path).unwrap().set_modified(long_ago).unwrap();
+        (digest, path)
+    };
+    let (kept, used, unused) = (old(b"kept"), old(b"used"), old(b"unused"));
+    let since = goni_model::time::Timestamp::from_seconds(2000);
+    drop(store);
+    let open = Store::open(cache.path()).unwrap();
+    assert!(open.lookup(&used.0, &Silent).unwrap().is_some());
+    let error = Store::alone(cache.path()).unwrap_err();
+    assert!(error.to_string().contains("is in use"), "{error}");
+    drop(open);
+    let store = Store::alone(cache.path()).unwrap();
+    let told = store.collect(&[kept.0].into(), since, true).unwrap();
+    assert!(unused.1.exists());
+    let freed = store.collect(&[kept.0].into(), since, false).unwrap();
+    assert_eq!(freed, told);
+    assert_eq!(freed, Freed { entries: 1, bytes: 6, kept: 2 });
+    assert!(kept.1.exists() && used.1.exists() && !unused.1.exists());
+}

@@ -5,7 +5,9 @@
 
 use std::io::{self, Read};
 
-use goni_disk::tree::{Content, ContentSource, FileTree, Inode, Kind, Metadata, Owner, TreeError, TreePath};
+use goni_disk::tree::{
+    Content, ContentSource, Deed, FileTree, Hand, Inode, Kind, Metadata, Owner, TreeError, TreePath,
+};
 use goni_model::time::Timestamp;
 
 /// What happens to what a pattern names.
@@ -106,6 +108,7 @@ pub fn scrub(
     contents: &dyn ContentSource,
     source_date: Timestamp,
 ) -> Result<Vec<Scrubbed>, ScrubError> {
+    let stage = Owner::Stage(super::NAME.into());
     let mut done = Vec::new();
     for rule in RULES {
         let found: Vec<TreePath> = tree
@@ -121,7 +124,7 @@ pub fn scrub(
                 for path in found {
                     // A directory above it may have gone already, by this very rule.
                     if tree.entry(&path).is_some() {
-                        tree.remove(&path)?;
+                        tree.take_out(&path, &stage, &format!("`{}`: {}", rule.pattern, rule.why).into())?;
                         done.push(Scrubbed { rule: *rule, path });
                     }
                 }
@@ -130,6 +133,7 @@ pub fn scrub(
             Action::Redate => {
                 for path in found {
                     redate(tree, contents, &path, source_date)?;
+                    tree.note(&path, Hand::because(stage.clone(), Deed::Changed, rule.why));
                     done.push(Scrubbed { rule: *rule, path });
                 }
             }
@@ -152,6 +156,7 @@ fn empty(tree: &mut FileTree, rule: &Rule, source_date: Timestamp) -> Result<Opt
     };
     let inode = Inode { metadata, kind: Kind::File(Content::inline(&b""[..])) };
     tree.insert(path.clone(), inode, Owner::Stage(super::NAME.into()))?;
+    tree.explain(&path, rule.why);
     Ok(Some(Scrubbed { rule: *rule, path }))
 }
 
@@ -185,7 +190,7 @@ fn with_day(line: &[u8], day: &str) -> Vec<u8> {
 }
 
 /// Whether a path is one that a pattern means.
-fn matches(pattern: &str, path: &TreePath) -> bool {
+pub(super) fn matches(pattern: &str, path: &TreePath) -> bool {
     let pattern: Vec<&[u8]> = pattern.as_bytes().split(|byte| *byte == b'/').skip(1).collect();
     let names: Vec<&[u8]> = path.components().collect();
     names_match(&pattern, &names)

@@ -92,8 +92,9 @@ pub(super) fn disable(laying: &mut Laying<'_>, unit: &str) -> Result<(), Overlay
         })
         .map(|(path, _)| path.clone())
         .collect();
+    let why = format!("it disables `{unit}`").into();
     for link in links {
-        laying.tree.remove(&link)?;
+        laying.tree.take_out(&link, &laying.owner, &why)?;
     }
     Ok(())
 }

@@ -11,7 +11,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use goni_debian::deb::{Member, MemberKind, MemberPath, Replaces};
-use goni_disk::tree::{Content, FileTree, Inode, Kind, Metadata, Owner, TreeError, TreePath};
+use goni_disk::tree::{Content, Deed, FileTree, Hand, Inode, Kind, Metadata, Owner, TreeError, TreePath};
 use goni_model::time::Timestamp;
 
 use super::intake::{Intake, Stored};
@@ -161,6 +161,9 @@ pub(super) fn decide(intakes: &[Intake]) -> Result<Decided, OwnershipError> {
         add_parents(&mut tree, path, winner)?;
         let inode = Inode { metadata: metadata_of(&winner.stored.member), kind };
         tree.insert(path.clone(), inode, winner.package.owner.clone())?;
+        if !winner.is_directory() && claims.len() > 1 {
+            tree.set_hands(path.clone(), hands(claims, winner));
+        }
     }
     for (path, claim) in hard_links {
         add_parents(&mut tree, path, claim)?;
@@ -226,6 +229,14 @@ fn winner<'a>(path: &TreePath, claims: &'a [Claim<'a>]) -> Result<&'a Claim<'a>,
         }
         (None, _) => owner_of(path, claims),
     }
+}
+
+/// Whose something was before the one took it that declares to replace them.
+fn hands(claims: &[Claim<'_>], winner: &Claim<'_>) -> Vec<Hand> {
+    let others = claims.iter().filter(|claim| claim.number != winner.number);
+    let before = others.map(|claim| Hand::new(claim.package.owner.clone(), Deed::Brought));
+    let taken = Hand::because(winner.package.owner.clone(), Deed::Replaced, "it declares `Replaces`");
+    before.chain([taken]).collect()
 }
 
 fn owner_of<'a>(path: &TreePath, claims: &'a [Claim<'a>]) -> Result<&'a Claim<'a>, OwnershipError> {

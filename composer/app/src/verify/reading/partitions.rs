@@ -18,6 +18,7 @@ pub(super) fn read(evidence: &Evidence<'_>, table: &Table) -> Vec<Partition> {
             guid: partition.guid,
             offset: partition.first.offset(table.sector_size)?.get(),
             size: partition.size(table.sector_size)?.get(),
+            in_mbr: table.in_mbr == Some(partition.guid),
             content: role.and_then(|role| file_system(evidence, role)),
         })
     });

@@ -2,6 +2,7 @@
 
 use std::path::Path;
 
+use goni_disk::qcow2::{self, Compression};
 use goni_disk::tree::{FileTree, Kind};
 use goni_model::size::{ByteCount, SectorSize};
 use goni_model::target::BootMethod;
@@ -11,6 +12,7 @@ use super::super::sample::{
 };
 use super::*;
 use crate::diff::{Difference, Direction};
+use crate::host::disk_file::DiskFile;
 use crate::inspection::{Inspection, UnitState};
 
 fn sample(directory: &Path, boot: BootMethod, breakage: Breakage) -> Sample {
@@ -169,6 +171,29 @@ fn an_image_differs_from_itself_in_nothing() {
 }
 
 #[test]
+fn a_qcow2_image_is_the_same_bytes_as_its_raw_one_until_one_is_flipped() {
+    let scratch = tempfile::tempdir().unwrap();
+    let sample = sample(scratch.path(), BootMethod::SystemdBoot, Breakage::Nothing);
+    let (raw, path) = (&sample.disk, scratch.path().join("sample.qcow2"));
+    let file = DiskFile::create(&path, ByteCount::from_mib(256)).unwrap();
+    let (data, size, packing) = (raw.extents().unwrap(), sample.layout.disk_size, Compression::Zlib(1));
+    qcow2::write(&mut raw.whole().unwrap(), size, &data, packing, &mut file.whole().unwrap()).unwrap();
+    let (one, two) = (Image::of(raw).unwrap(), Image::open(&path).unwrap());
+    assert!(same_bytes(&one, &two).unwrap());
+    let Inspection { format, .. } = inspect(&two).unwrap();
+    assert_eq!(Inspection { format, ..inspect(&one).unwrap() }, inspect(&two).unwrap());
+    // The last byte of the disk, of the root's partition, of a hole.
+    let root = sample.layout.slot(goni_model::layout::Role::Root).unwrap();
+    for place in [size.get() - 1, root.offset.get() + root.size.get() - 1, root.offset.get() + (12 << 20)] {
+        let before = byte(raw, place);
+        write_at(raw, place, &[!before]);
+        assert!(!same_bytes(&one, &two).unwrap(), "{place}");
+        write_at(raw, place, &[before]);
+    }
+    assert!(same_bytes(&one, &two).unwrap());
+}
+
+#[test]
 fn each_change_of_an_image_is_told() {
     let files = |change: fn(&mut FileTree)| -> Vec<String> {
         let difference = difference(Breakage::Root(change));
@@ -224,6 +249,9 @@ fn what_is_not_a_file_is_told_where_it_belongs() {
     assert!(line.files.is_empty() && line.packages.is_empty());
     let table = difference(Breakage::Table(|table| table.partitions[4].name = "data".to_owned()));
     assert_eq!(table.partitions.len(), 1, "{:?}", table.partitions);
+    let mbr = difference(Breakage::Table(|table| table.in_mbr = Some(table.partitions[0].guid)));
+    let changed: Vec<&str> = mbr.partitions.iter().map(|change| change.what.as_str()).collect();
+    assert_eq!(changed, ["esp in the MBR"]);
     let state = difference(Breakage::State(|state| add(state, "data/x", 0o644, b"x")));
     assert!(state.partitions.iter().any(|change| change.what == "state bytes"), "{:?}", state.partitions);
 }
@@ -239,7 +267,6 @@ fn files_digested_together_have_the_digests_of_each() {
     let digests = root.digests(&files).unwrap();
     assert_eq!(digests.len(), files.len());
     for ((path, node), digest) in files.iter().zip(digests) {
-        assert_eq!(root.digest(path, node).unwrap(), digest, "{path}");
         assert_eq!(
             goni_model::digest::Sha256Digest::of(&root.content(path, node).unwrap()),
             digest,
@@ -287,13 +314,22 @@ fn whatever_byte_is_wrong_there_is_an_error_or_a_reading() {
     let root = sample.layout.slot(goni_model::layout::Role::Root).unwrap();
     let used = inspect(&image).unwrap().partitions[1].content.as_ref().unwrap().used;
     // All of the root: metadata is behind the bytes of files, so the end is looked at more closely.
-    let places = (0..used).step_by(4099).chain((used - 60_000..used).step_by(97));
+    let root = (0..used)
+        .step_by(4099)
+        .chain((used - 60_000..used).step_by(97))
+        .map(|place| root.offset.get() + place);
+    // Of the others, where they say what they are; and where the first files of the EFI system partition are.
+    let others =
+        sample.layout.slots().flat_map(|slot| (0..4096).step_by(61).map(|place| slot.offset.get() + place));
+    let esp = sample.layout.slot(goni_model::layout::Role::Esp).unwrap().offset.get();
+    let files = (0..1 << 20).step_by(4096 * 3 + 7).map(|place| esp + place);
+    let table = (0..34 * 512).step_by(53);
+    let places: Vec<u64> = root.chain(others).chain(files).chain(table).collect();
     for place in places {
-        let offset = root.offset.get() + place;
-        let before = byte(&sample.disk, offset);
-        write_at(&sample.disk, offset, &[!before]);
+        let before = byte(&sample.disk, place);
+        write_at(&sample.disk, place, &[!before]);
         drop(inspect(&image));
-        write_at(&sample.disk, offset, &[before]);
+        write_at(&sample.disk, place, &[before]);
     }
     assert_eq!(image.size(), ByteCount::new(sample.layout.disk_size.get()));
 }
