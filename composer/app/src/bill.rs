@@ -312,6 +312,10 @@ impl Origin {
     }
 }
 
+/// Of the tests of the whole program, and of these.
+#[cfg(test)]
+#[path = "../../../tests/bill_judge.rs"]
+pub(crate) mod judge;
 #[cfg(test)]
 pub(crate) mod sample;
 #[cfg(test)]
