@@ -25,6 +25,8 @@ pub(crate) struct Package {
     pub(crate) preinst: Option<&'static str>,
     /// Files that it has besides, by path.
     pub(crate) files: Vec<(String, String)>,
+    /// Members of a tar archive that it has besides.
+    pub(crate) tree: Vec<u8>,
 }
 
 impl Package {
@@ -67,6 +69,7 @@ impl Package {
         for (path, text) in &self.files {
             tar(&mut data, &format!("./{path}"), 0o644, text.as_bytes());
         }
+        data.extend(&self.tree);
         let mut deb = b"!<arch>\n".to_vec();
         for (name, mut content) in
             [("debian-binary", b"2.0\n".to_vec()), ("control.tar", control), ("data.tar", data)]

@@ -119,6 +119,7 @@ impl Classify for IndexError {
             Self::Absent { .. } => Some(
                 "`build` writes it beside the image: keep the two together, or name it with --index".into(),
             ),
+            Self::Identity { source, .. } => source.hint(),
             Self::Other { .. } => Some("each image has the index that was built with it".to_owned()),
             Self::File(error) => error.hint(),
             _ => None,

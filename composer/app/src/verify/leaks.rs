@@ -12,7 +12,6 @@ use std::io::Read;
 
 use goni_debian::deb::Md5;
 use goni_disk::tree::TreePath;
-use rayon::prelude::*;
 
 use super::evidence::{Evidence, Node, NodeKind, Root, StateKind, SystemFile};
 use super::objection::{Objection, Verdict, none};
@@ -90,16 +89,13 @@ pub(super) fn look(evidence: &Evidence<'_>) -> Leaks {
             node.kind() == NodeKind::File && node.size() > 0 && !public
         })
         .collect();
-    let looked: Vec<Result<Vec<Leak>, Objection>> = files
-        .par_iter()
-        .map(|(path, node)| {
-            let mut look = Look::new(&shapes, sums.get(*path).is_some());
-            root.stream(path, node, &mut |bytes| look.take(bytes))?;
-            let public = look.sum().is_some_and(|sum| sums.get(*path) == Some(&sum));
-            Ok(if public { Vec::new() } else { look.leaks(&format!("`{path}`")) })
-        })
-        .collect();
-    for looked in looked {
+    let begin = |index: usize| Look::new(&shapes, sums.contains_key(files[index].0));
+    let end = |index: usize, mut look: Look<'_>| {
+        let path = files[index].0;
+        let public = look.sum().is_some_and(|sum| sums.get(path) == Some(&sum));
+        if public { Vec::new() } else { look.leaks(&format!("`{path}`")) }
+    };
+    for looked in root.each(&files, &begin, &|look, bytes| look.take(bytes), &end) {
         match looked {
             Ok(found) => leaks.found.extend(found),
             Err(objection) => leaks.unread.push(objection),

@@ -16,10 +16,8 @@ use erofs_rs::r#async::EroFS;
 use erofs_rs::backend::AsyncImage;
 use erofs_rs::types::Inode;
 use goni_disk::tree::{InvalidPath, TreePath};
-use goni_model::digest::Sha256Digest;
 use goni_model::number::{to_u64, to_usize};
 use goni_model::size::ByteCount;
-use sha2::{Digest as _, Sha256};
 use uuid::Uuid;
 
 use super::chain;
@@ -32,10 +30,10 @@ const ENTRIES_LIMIT: usize = 4_000_000;
 /// How many symbolic links are followed on the way to one entry. Source: path_resolution(7).
 const LINKS: u32 = 40;
 
-/// Most bytes of a file that are digested.
+/// Most bytes of a file that are read through.
 const DIGEST_LIMIT: u64 = 16 << 30;
 
-/// Bytes that are digested together.
+/// Bytes that are read together.
 const PIECE: usize = 128 << 10;
 
 /// Most bytes of a file that a check reads.
@@ -288,26 +286,14 @@ impl<'a> Root<'a> {
         Ok(content)
     }
 
-    /// The digest of a regular file's content, of up to 16 GiB: an inode can claim any size, of holes alone.
-    pub(in crate::verify) fn digest(&self, path: &TreePath, node: &Node) -> Result<Sha256Digest, Objection> {
-        if node.size() > DIGEST_LIMIT {
-            let observed = format!("{} are too much to look at", ByteCount::new(node.size()));
-            return Err(Objection::differs(format!("content of `{path}`"), observed));
-        }
-        let mut hasher = Sha256::new();
-        self.stream(path, node, &mut |stretch| hasher.update(stretch))?;
-        Ok(Sha256Digest::finish(hasher))
-    }
-
-    /// Hands out the content of a regular file, a stretch at a time.
-    pub(in crate::verify) fn stream(
-        &self,
-        path: &TreePath,
-        node: &Node,
-        each: &mut dyn FnMut(&[u8]),
-    ) -> Result<(), Objection> {
+    /// Hands out the content of a regular file, a stretch at a time, of up to 16 GiB: an inode can claim any
+    /// size, of holes alone.
+    fn stream(&self, path: &TreePath, node: &Node, each: &mut dyn FnMut(&[u8])) -> Result<(), Objection> {
         let unreadable = |problem: String| Objection::differs(format!("content of `{path}`"), problem);
         let failed = |error: erofs_rs::Error| unreadable(chain(&error));
+        if node.size() > DIGEST_LIMIT {
+            return Err(unreadable(format!("{} are too much to look at", ByteCount::new(node.size()))));
+        }
         let mut file = self.file_system.open_inode_file(node.0).map_err(failed)?;
         let mut stretch = vec![0; to_usize(node.size().min(STRETCH))];
         let mut left = node.size();
@@ -317,7 +303,12 @@ impl<'a> Root<'a> {
             let mut filled = 0;
             while filled < wanted {
                 match now(file.read(&mut stretch[filled..wanted])).map_err(failed)? {
-                    0 => return Err(unreadable(format!("{left} bytes before its end it ends"))),
+                    0 => {
+                        return Err(unreadable(format!(
+                            "it ends after {} bytes",
+                            node.size() - left + to_u64(filled)
+                        )));
+                    }
                     count => filled += count,
                 }
             }

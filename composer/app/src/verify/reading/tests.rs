@@ -267,7 +267,6 @@ fn files_digested_together_have_the_digests_of_each() {
     let digests = root.digests(&files).unwrap();
     assert_eq!(digests.len(), files.len());
     for ((path, node), digest) in files.iter().zip(digests) {
-        assert_eq!(root.digest(path, node).unwrap(), digest, "{path}");
         assert_eq!(
             goni_model::digest::Sha256Digest::of(&root.content(path, node).unwrap()),
             digest,

@@ -1,4 +1,4 @@
-//! Digests of many files at once.
+//! Many files at once: digested, or looked at.
 //!
 //! Small files lie one after the other in the *packed inode*, whose extents are compressed. Read one by one,
 //! each would have a whole extent expanded for itself; read in the order in which they lie, an extent is
@@ -32,6 +32,19 @@ impl Root<'_> {
         &self,
         files: &[(&TreePath, &Node)],
     ) -> Result<Vec<Sha256Digest>, Objection> {
+        let take = |hasher: &mut Sha256, bytes: &[u8]| hasher.update(bytes);
+        let end = |_, hasher| Sha256Digest::finish(hasher);
+        self.each(files, &|_| Sha256::new(), &take, &end).into_iter().collect()
+    }
+
+    /// What comes of each of these files: something is begun by its number, takes in the bytes, and is ended.
+    pub(in crate::verify) fn each<V, T: Send>(
+        &self,
+        files: &[(&TreePath, &Node)],
+        begin: &(dyn Fn(usize) -> V + Sync),
+        take: &(dyn Fn(&mut V, &[u8]) + Sync),
+        end: &(dyn Fn(usize, V) -> T + Sync),
+    ) -> Vec<Result<T, Objection>> {
         let packed = self.packed();
         let place = |(index, (_, node)): (usize, &(&TreePath, &Node))| {
             let offset = packed.as_ref().and_then(|packed| self.fragment(node, packed));
@@ -42,7 +55,9 @@ impl Root<'_> {
         fragments.sort_unstable();
         let alone = places.into_par_iter().filter_map(Result::err).map(|index| {
             let (path, node) = files[index];
-            Ok((index, self.digest(path, node)?))
+            let mut one = begin(index);
+            let streamed = self.stream(path, node, &mut |bytes| take(&mut one, bytes));
+            (index, streamed.map(|()| end(index, one)))
         });
         let stretches: Vec<&[(u64, usize)]> =
             fragments.chunk_by(|(one, _), (next, _)| one / STRETCH == next / STRETCH).collect();
@@ -50,14 +65,15 @@ impl Root<'_> {
             let mut reader = packed.map(|packed| Packed { root: self, packed, start: 0, bytes: Vec::new() });
             stretch.iter().filter_map(move |(offset, index)| {
                 let (path, node) = files[*index];
-                let digest = reader.as_mut()?.digest(*offset, node.size());
+                let mut one = begin(*index);
+                let read = reader.as_mut()?.visit(*offset, node.size(), &mut |bytes| take(&mut one, bytes));
                 let failed = |problem| Objection::differs(format!("content of `{path}`"), problem);
-                Some(digest.map(|digest| (*index, digest)).map_err(failed))
+                Some((*index, read.map(|()| end(*index, one)).map_err(failed)))
             })
         });
-        let mut digests: Vec<(usize, Sha256Digest)> = alone.chain(together).collect::<Result<_, _>>()?;
-        digests.sort_unstable_by_key(|(index, _)| *index);
-        Ok(digests.into_iter().map(|(_, digest)| digest).collect())
+        let mut all: Vec<(usize, Result<T, Objection>)> = alone.chain(together).collect();
+        all.sort_unstable_by_key(|(index, _)| *index);
+        all.into_iter().map(|(_, one)| one).collect()
     }
 
     /// The packed inode, if there is one.
@@ -101,9 +117,9 @@ struct Packed<'r, 'a> {
 }
 
 impl Packed<'_, '_> {
-    /// The digest of a stretch of it.
-    fn digest(&mut self, offset: u64, size: u64) -> Result<Sha256Digest, String> {
-        let (mut hasher, mut at, end) = (Sha256::new(), offset, offset + size);
+    /// Hands out a stretch of it.
+    fn visit(&mut self, offset: u64, size: u64, each: &mut dyn FnMut(&[u8])) -> Result<(), String> {
+        let (mut at, end) = (offset, offset + size);
         while at < end {
             let kept = self.start..self.start + to_u64(self.bytes.len());
             if !kept.contains(&at) {
@@ -111,10 +127,10 @@ impl Packed<'_, '_> {
                 continue;
             }
             let until = end.min(kept.end);
-            hasher.update(&self.bytes[to_usize(at - kept.start)..to_usize(until - kept.start)]);
+            each(&self.bytes[to_usize(at - kept.start)..to_usize(until - kept.start)]);
             at = until;
         }
-        Ok(Sha256Digest::finish(hasher))
+        Ok(())
     }
 
     /// Reads on from an offset: up to the end of an extent.
