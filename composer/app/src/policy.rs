@@ -116,8 +116,8 @@ pub fn judge(project: &Project, lock: &Lock, bill: &Bill) -> Result<Vec<Breach>,
     if refused.is_empty() { Ok(excepted) } else { Err(PolicyError::Breached { breaches: refused }) }
 }
 
-/// Says what is excepted, what is excepted without need, and which packages declare nothing where licences
-/// are denied: once in every build.
+/// Says what is excepted, what is excepted without need, which packages declare nothing where licences are
+/// denied, and which lost the copyright file that has to go with them: once in every build.
 pub fn confess(project: &Project, bill: &Bill, excepted: &[Breach], progress: &dyn Progress) {
     let policy = &project.recipe.licences;
     for breach in excepted {
@@ -130,21 +130,25 @@ pub fn confess(project: &Project, bill: &Bill, excepted: &[Breach], progress: &d
             progress.warn(&format!("package `{name}` is excepted by `{KEY}.except`, and need not be"));
         }
     }
+    let absent = names(bill, |licences| matches!(licences, Licences::Absent));
+    if !absent.is_empty() {
+        progress.warn(&format!("no copyright file, which most licences want to go along: {absent}"));
+    }
     if policy.deny.is_empty() || policy.deny_undeclared {
         return;
     }
-    let undeclared: Vec<&str> = bill
-        .packages
-        .iter()
-        .filter(|it| undeclared(&it.licences))
-        .map(|it| it.locked.name.as_str())
-        .collect();
+    let undeclared = names(bill, undeclared);
     if !undeclared.is_empty() {
-        let names = undeclared.join(", ");
         progress.warn(&format!(
-            "`{KEY}.deny` says nothing of packages whose copyright files declare no licence by name: {names}"
+            "`{KEY}.deny` says nothing of packages whose copyright files declare no licence by name: {undeclared}"
         ));
     }
+}
+
+/// The names of packages whose licences are so.
+fn names(bill: &Bill, are: impl Fn(&Licences) -> bool) -> String {
+    let those = bill.packages.iter().filter(|package| are(&package.licences));
+    those.map(|package| package.locked.name.as_str()).collect::<Vec<_>>().join(", ")
 }
 
 fn dkms(origin: &Origin) -> Option<&String> {

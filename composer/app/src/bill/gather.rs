@@ -79,6 +79,16 @@ pub enum BillError {
         /// The package.
         name: String,
     },
+    /// A file of the tree is larger than any of its kind.
+    #[error("`{path}` of the tree is {size} bytes; the most is {limit}")]
+    TooLarge {
+        /// The file.
+        path: String,
+        /// Its size.
+        size: u64,
+        /// The most.
+        limit: u64,
+    },
     /// A file of the tree could not be read.
     #[error("reading `{path}` of the tree")]
     Read {
@@ -248,7 +258,7 @@ fn read(
     };
     let failed = |source| BillError::Read { path: path.to_string(), source };
     if content.size() > limit {
-        return Err(failed(io::Error::other(format!("it is {} bytes; the most is {limit}", content.size()))));
+        return Err(BillError::TooLarge { path: path.to_string(), size: content.size(), limit });
     }
     let mut bytes = Vec::new();
     let mut reader = content.open(materials.contents).map_err(failed)?;

@@ -121,3 +121,34 @@ fn the_way_out_names_the_package() {
     let text = error.to_string();
     assert!(text.contains("does not allow\npackage `vendor-tool` 2~b+c: licence `Vendor`"), "{text}");
 }
+
+/// Keeps what it is warned of.
+#[derive(Debug, Default)]
+struct Heard(std::sync::Mutex<Vec<String>>);
+
+impl Progress for Heard {
+    fn begin(&self, _: &'static str, _: Option<u64>, _: crate::progress::Unit) {}
+    fn advance(&self, _: &'static str, _: u64) {}
+    fn end(&self, _: &'static str, _: &str) {}
+    fn warn(&self, message: &str) {
+        self.0.lock().unwrap().push(message.to_owned());
+    }
+}
+
+#[test]
+fn builds_say_what_nobody_can_know_and_what_is_missing() {
+    let heard = |policy: LicencePolicy| {
+        let (project, lock, bill) = case(policy);
+        let heard = Heard::default();
+        confess(&project, &bill, &judge(&project, &lock, &bill).unwrap(), &heard);
+        heard.0.into_inner().unwrap()
+    };
+    let absent = "no copyright file, which most licences want to go along: loose";
+    assert_eq!(heard(LicencePolicy::default()), [absent]);
+    let mut policy = deny(&["MIT"]);
+    policy.except.insert("vendor-tool".parse().unwrap(), "why not".to_owned());
+    let needless = "package `vendor-tool` is excepted by `policy.licences.except`, and need not be";
+    let unknown = "`policy.licences.deny` says nothing of packages whose copyright files declare no licence by name: \
+                   firmware-x, loose";
+    assert_eq!(heard(policy), [needless, absent, unknown]);
+}
