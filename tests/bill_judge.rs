@@ -39,7 +39,7 @@ static CYCLONEDX_SCHEMA: LazyLock<Validator> = LazyLock::new(|| {
 });
 
 /// What is wrong with an SPDX document.
-pub(super) fn spdx(document: &Value) -> Vec<String> {
+pub(crate) fn spdx(document: &Value) -> Vec<String> {
     let mut faults = by_schema(&SPDX_SCHEMA, document);
     let list = |key: &str| document[key].as_array().cloned().unwrap_or_default();
     let mut ids = vec![text(&document["SPDXID"])];
@@ -86,7 +86,7 @@ pub(super) fn spdx(document: &Value) -> Vec<String> {
 }
 
 /// What is wrong with a CycloneDX document.
-pub(super) fn cyclonedx(document: &Value) -> Vec<String> {
+pub(crate) fn cyclonedx(document: &Value) -> Vec<String> {
     let mut faults = by_schema(&CYCLONEDX_SCHEMA, document);
     let mut references = vec![text(&document["metadata"]["component"]["bom-ref"])];
     let mut purls = Vec::new();
@@ -121,7 +121,7 @@ pub(super) fn cyclonedx(document: &Value) -> Vec<String> {
 
 /// What is wrong with an in-toto statement of SLSA provenance. There is no public schema: the types below are
 /// the specifications, field by field.
-pub(super) fn provenance(document: &Value) -> Vec<String> {
+pub(crate) fn provenance(document: &Value) -> Vec<String> {
     let statement: Statement = match serde_json::from_value(document.clone()) {
         Ok(statement) => statement,
         Err(error) => return vec![error.to_string()],

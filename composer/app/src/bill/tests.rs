@@ -6,8 +6,7 @@ use super::sample::{bill, outputs};
 use super::{Form, Output};
 
 #[path = "../../../../tests/bill_judge.rs"]
-#[expect(dead_code, reason = "it judges more than bills")]
-mod judge;
+pub(crate) mod judge;
 
 fn written(form: Form) -> Value {
     serde_json::from_slice(&bill().write(form, &outputs()).unwrap()).unwrap()

@@ -10,12 +10,9 @@ use serde_json::{Value, json};
 
 use super::*;
 use crate::bill::sample;
+use crate::bill::tests::judge;
 use crate::host::project::ProjectFiles;
 use crate::project;
-
-#[path = "../../../../tests/bill_judge.rs"]
-#[expect(dead_code, reason = "it judges more than statements")]
-mod judge;
 
 fn written() -> Value {
     let recipe = Path::new(env!("CARGO_MANIFEST_DIR")).join("recipes/qemu-x86_64.toml");
