@@ -312,7 +312,11 @@ impl Origin {
     }
 }
 
+/// Of the tests of the whole program, and of these.
+#[cfg(test)]
+#[path = "../../../tests/bill_judge.rs"]
+pub(crate) mod judge;
 #[cfg(test)]
 pub(crate) mod sample;
 #[cfg(test)]
-pub(crate) mod tests;
+mod tests;

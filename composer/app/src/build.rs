@@ -254,7 +254,7 @@ pub fn build(
     // The lock as it will be: another build from it must say the same.
     let kept = ledger.as_ref().map_or(&lock, Completed::lock);
     let ground = Ground { project, lock: kept, twins, plan: &plan, bill: &bill };
-    let statement = provenance::write(&ground, &provenance::sources(project)?, &subjects);
+    let statement = provenance::write(&ground, &provenance::sources(project, kept)?, &subjects);
     documents.insert(documents::provenance_name(&plan), statement.map_err(BuildError::Documents)?);
     let output = Texts { manifest: &manifest_text, documents: &documents };
     for stale in finish(&scratch, &order.out, &plan, &made.files, &output)? {

@@ -28,7 +28,7 @@ pub const BUILD_TYPE: &str = "urn:x-goni-compose:build:1";
 /// The ending of its file names.
 pub const ENDING: &str = "provenance.json";
 
-/// The largest file of a recipe, or lock, that is digested.
+/// The largest file of a recipe that is digested.
 const LARGEST: u64 = 64 << 20;
 
 /// What a statement is made of.
@@ -54,11 +54,12 @@ pub struct Sources {
     lock: (String, Sha256Digest),
 }
 
-/// Reads the files that say what is to be built.
+/// Reads the files that say what is to be built. Of the lock counts what it says, not what is on the disk: a build
+/// may complete it, and writes that last.
 ///
 /// # Errors
 /// One of them cannot be read.
-pub fn sources(project: &Project) -> Result<Sources, Failure> {
+pub fn sources(project: &Project, lock: &Lock) -> Result<Sources, Failure> {
     let digest = |name: String| -> Result<(String, Sha256Digest), Failure> {
         let text = files::read_capped(&project.root.join(&name), LARGEST)?;
         let sha256 = Sha256Digest::of(&text);
@@ -75,7 +76,7 @@ pub fn sources(project: &Project) -> Result<Sources, Failure> {
     Ok(Sources {
         recipe: digest(recipe)?,
         extended: others.into_iter().map(digest).collect::<Result<_, _>>()?,
-        lock: digest(below(&project.lock()))?,
+        lock: (below(&project.lock()), Sha256Digest::of(lock.to_string().as_bytes())),
     })
 }
 

@@ -3,10 +3,7 @@
 use serde_json::{Value, json};
 
 use super::sample::{bill, outputs};
-use super::{Form, Output};
-
-#[path = "../../../../tests/bill_judge.rs"]
-pub(crate) mod judge;
+use super::{Form, Output, judge};
 
 fn written(form: Form) -> Value {
     serde_json::from_slice(&bill().write(form, &outputs()).unwrap()).unwrap()

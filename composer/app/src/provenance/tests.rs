@@ -9,8 +9,7 @@ use goni_model::size::{ByteCount, SectorSize};
 use serde_json::{Value, json};
 
 use super::*;
-use crate::bill::sample;
-use crate::bill::tests::judge;
+use crate::bill::{judge, sample};
 use crate::host::project::ProjectFiles;
 use crate::project;
 
@@ -36,8 +35,8 @@ fn written() -> Value {
     };
     let twins = &lock.packages[..1];
     let ground = Ground { project: &project, lock: &lock, twins, plan: &plan, bill: &bill };
-    let text = write(&ground, &sources(&project).unwrap(), &sample::outputs()).unwrap();
-    assert_eq!(text, write(&ground, &sources(&project).unwrap(), &sample::outputs()).unwrap());
+    let text = write(&ground, &sources(&project, &lock).unwrap(), &sample::outputs()).unwrap();
+    assert_eq!(text, write(&ground, &sources(&project, &lock).unwrap(), &sample::outputs()).unwrap());
     serde_json::from_slice(&text).unwrap()
 }
 
@@ -45,6 +44,11 @@ fn written() -> Value {
 fn a_statement_has_the_shape_of_the_specifications() {
     let statement = written();
     assert_eq!(judge::provenance(&statement), Vec::<String>::new());
+    // A lock is told as it is written, to the byte.
+    let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("recipes/qemu-x86_64.lock");
+    let lock = Sha256Digest::of(&files::read_capped(&file, 1 << 20).unwrap()).to_string();
+    let first = &statement["predicate"]["buildDefinition"]["resolvedDependencies"][0];
+    assert_eq!(first["digest"]["sha256"], lock.as_str());
     let definition = &statement["predicate"]["buildDefinition"];
     assert_eq!(definition["externalParameters"]["payloads"], json!({"goni-http": null}));
     assert_eq!(definition["externalParameters"]["recipe"]["name"], "recipes/qemu-x86_64.toml");
