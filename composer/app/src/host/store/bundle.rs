@@ -169,7 +169,7 @@ pub enum BundleError {
         /// What it is called.
         name: String,
         /// Which digest was expected and found.
-        source: StoreError,
+        source: Box<StoreError>,
     },
     /// Something is at the place of an export.
     #[error("`{}` is in the way: it is a {kind}", path.display())]
@@ -454,7 +454,7 @@ fn stage<'s>(
     }
     let damaged = |source| BundleError::Damaged { path: place.to_owned(), name: item.name.clone(), source };
     incoming.stage(&item.sha256).map_err(|error| match error {
-        StoreError::WrongDigest { .. } => damaged(error),
+        StoreError::WrongDigest { .. } => damaged(Box::new(error)),
         other => other.into(),
     })
 }
