@@ -458,7 +458,7 @@ fn stage<'s>(
         source: Box::new(source),
     };
     incoming.stage(&item.sha256).map_err(|error| match error {
-        StoreError::WrongDigest { .. } => damaged(Box::new(error)),
+        StoreError::WrongDigest { .. } => damaged(error),
         other => other.into(),
     })
 }
