@@ -290,6 +290,49 @@ fn the_output_is_the_images_what_tells_of_them_their_digests_and_a_link() {
 }
 
 #[test]
+fn every_image_says_who_brought_what_and_one_cut_short_does_not() {
+    let out = IMAGE.project.out();
+    let why = |image: &str, arguments: &[&str]| {
+        let image = out.join(format!("{STEM}.{image}"));
+        IMAGE.project.program(&["why", image.to_str().unwrap()]).args(arguments).output().unwrap()
+    };
+    for image in ["raw", "qcow2", "4k.raw", "4k.qcow2"] {
+        let said = String::from_utf8(good(why(image, &["/bin/awk"])).stdout).unwrap();
+        assert!(
+            said.starts_with("/usr/bin/awk: link to /etc/alternatives/awk\n  made by package mawk="),
+            "{said}"
+        );
+    }
+    let missing = why("raw", &["/usr/bin/bsh"]);
+    assert_eq!(missing.status.code(), Some(2));
+    assert!(said(&missing).contains("did you mean `/usr/bin/bash`?"), "{}", said(&missing));
+    // Cut behind the partition table: that names partitions past the end.
+    let cut = tempfile::tempdir().unwrap();
+    let (raw, index) = (cut.path().join("cut.raw"), out.join(format!("{STEM}.index.zst")));
+    let mut head = vec![0; 64 << 10];
+    File::open(IMAGE.raw()).unwrap().read_exact_at(&mut head, 0).unwrap();
+    fs::write(&raw, &head).unwrap();
+    fs::copy(&index, cut.path().join("cut.index.zst")).unwrap();
+    let refused = IMAGE.project.program(&["why", raw.to_str().unwrap(), "/"]).output().unwrap();
+    assert_eq!(refused.status.code(), Some(7), "{}", said(&refused));
+}
+
+#[test]
+fn a_root_over_its_budget_gets_no_name() {
+    let project = IMAGE.again();
+    let mut recipe = File::options().append(true).open(project.recipe()).unwrap();
+    recipe.write_all(b"\n[root]\nbudget = \"100MiB\"\n").unwrap();
+    let output = build(&project, &[]);
+    assert_eq!(output.status.code(), Some(7), "{}", said(&output));
+    assert!(
+        said(&output).contains("and its budget is 100MiB; largest: package linux-image-"),
+        "{}",
+        said(&output)
+    );
+    assert!(!project.out().join(format!("{STEM}.raw")).exists());
+}
+
+#[test]
 fn the_bills_and_the_provenance_pass_their_judges_and_name_what_is_there() {
     let read = |end: &str| -> Value {
         let text = fs::read(IMAGE.project.out().join(format!("{STEM}.{end}"))).unwrap();

@@ -238,7 +238,7 @@ pub fn build(
     let before = last(&order.out, &plan);
     let made = make(&scratch, &parts, (&source, before.as_ref()), &plan, workshop, progress)?;
     let mut documents = documents::of(&bill, &plan, &made.files).map_err(BuildError::Documents)?;
-    documents.insert(format!("{}{}", plan.stem(), index::SUFFIX), made.index.clone());
+    documents.insert(documents::index_name(&plan), made.index.clone());
     let manifest = Manifest {
         rules: &rulings,
         excepted: &excepted,

@@ -12,7 +12,7 @@ pub mod renew;
 
 use std::path::Path;
 
-use goni_model::lock::{Lock, LockRequest, LockedInput, ParseLockError, Reading, Stale};
+use goni_model::lock::{Lock, LockRequest, LockedInput, ParseLockError, Reading, SCHEMA, Stale};
 use goni_model::target::Target;
 
 use crate::failure::{Class, Classify, Failure};
@@ -58,6 +58,9 @@ impl Classify for StaleLock {
         | Self::Absent { recipe, .. }) = self;
         let then = match self {
             Self::Keys { .. } => " takes the change, and keeps every version that still does",
+            Self::Unreadable { source: ParseLockError::Schema { found }, .. } if *found > SCHEMA => {
+                return Some("use a program as new as the one that wrote it".to_owned());
+            }
             Self::Unreadable { source: ParseLockError::Schema { .. }, .. } => {
                 " completes it, and keeps every version"
             }

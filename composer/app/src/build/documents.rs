@@ -11,11 +11,17 @@ use goni_model::recipe::OutputFormat;
 
 use crate::bill::{Bill, Form, Output};
 use crate::build::{Document, OutputFile};
+use crate::index;
 use crate::provenance;
 
 /// The names of the documents of a plan.
 pub(super) fn names(plan: &Plan) -> impl Iterator<Item = String> {
-    Form::ALL.into_iter().map(|form| name(plan, form)).chain([provenance_name(plan)])
+    Form::ALL.into_iter().map(|form| name(plan, form)).chain([provenance_name(plan), index_name(plan)])
+}
+
+/// The name of the index.
+pub(super) fn index_name(plan: &Plan) -> String {
+    format!("{}{}", plan.stem(), index::SUFFIX)
 }
 
 /// The name of the statement of provenance.

@@ -169,7 +169,7 @@ pub enum BundleError {
         /// What it is called.
         name: String,
         /// Which digest was expected and found.
-        source: StoreError,
+        source: Box<StoreError>,
     },
     /// Something is at the place of an export.
     #[error("`{}` is in the way: it is a {kind}", path.display())]
@@ -452,7 +452,11 @@ fn stage<'s>(
             Err(error) => return Err(failed(error)),
         }
     }
-    let damaged = |source| BundleError::Damaged { path: place.to_owned(), name: item.name.clone(), source };
+    let damaged = |source| BundleError::Damaged {
+        path: place.to_owned(),
+        name: item.name.clone(),
+        source: Box::new(source),
+    };
     incoming.stage(&item.sha256).map_err(|error| match error {
         StoreError::WrongDigest { .. } => damaged(error),
         other => other.into(),

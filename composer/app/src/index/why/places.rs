@@ -74,11 +74,11 @@ impl<'a> Places<'a> {
             next = self.resolve(&joined(&next, target));
         }
         // A link may lead to what is kept elsewhere, or nowhere.
-        if !found.is_empty() || only {
-            if let Some(name) = self.on_state(&next) {
-                let lines = self.index.lines(Place::State).iter().filter(|line| line.0 == name);
-                found.extend(lines.map(|line| (Place::State, line.0.clone(), Entry::There(line))));
-            }
+        if (!found.is_empty() || only)
+            && let Some(name) = self.on_state(&next)
+        {
+            let lines = self.index.lines(Place::State).iter().filter(|line| line.0 == name);
+            found.extend(lines.map(|line| (Place::State, line.0.clone(), Entry::There(line))));
         }
         if found.is_empty() {
             let gone = self.index.gone.iter().filter(|(path, _)| *path == next);
