@@ -97,12 +97,17 @@ fn verified(breakage: Breakage) -> Findings {
     inspect(&Image::of(&sample.disk).unwrap(), BUILDER, None, &Silent).unwrap()
 }
 
+/// What a second check is about as well: strange files where firmware looks, and keys that sign modules.
+const SEEN_TWICE: [(&str, &str); 2] =
+    [("a key on the EFI system partition", "esp"), ("a key of the machine's owner", "modules")];
+
 #[test]
 fn what_is_planted_is_found_by_exactly_its_check() {
     let (mut table, mut wrong) = (String::new(), Vec::new());
     for (what, breakage, check, seen) in BREAKAGES {
         let findings = verified(*breakage);
-        let red = failed(&findings);
+        let mut red = failed(&findings);
+        red.retain(|other| !SEEN_TWICE.contains(&(*what, *other)));
         let observed = match outcome(&findings, check) {
             Outcome::Failed { observed, .. } => observed.as_str(),
             _ => "nothing",
