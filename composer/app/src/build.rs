@@ -10,6 +10,7 @@ mod export;
 pub(crate) mod inputs;
 mod manifest;
 pub(crate) mod modules;
+mod place;
 pub mod plan;
 mod snapshot;
 pub mod twice;
@@ -47,7 +48,6 @@ use crate::project::Project;
 use crate::provenance::{self, Ground};
 use crate::resolve;
 use crate::rules;
-use crate::sign;
 use crate::stages::image::{self, Parts, Variant, Written};
 use crate::stages::modules::Recorded;
 use crate::stages::{board, boot, overlay, settings, state};
@@ -106,8 +106,6 @@ enum BuildError {
     Index(#[source] std::io::Error),
     #[error("the image failed its checks and gets no name: {failed}")]
     Refused { failed: String },
-    #[error("`{path}` is in the way: it is a {kind}")]
-    InTheWay { path: PathBuf, kind: &'static str },
 }
 
 impl Classify for BuildError {
@@ -115,14 +113,6 @@ impl Classify for BuildError {
         match self {
             Self::Manifest(_) | Self::Documents(_) | Self::Index(_) => Class::Bug,
             Self::Refused { .. } => Class::Check,
-            _ => Class::Environment,
-        }
-    }
-
-    fn hint(&self) -> Option<String> {
-        match self {
-            Self::InTheWay { .. } => Some("move it, or name another directory with --out".to_owned()),
-            _ => None,
         }
     }
 }
@@ -169,8 +159,8 @@ pub fn build(
         plan.id(StageKind::Export),
         plan.source_date,
     );
-    let names = output_names(project, &plan);
-    check_places(&order.out, &names)?;
+    let names = place::names(project, &plan);
+    place::check(&order.out, &names)?;
     // A lock without ids was never built from: only a finished tree has them.
     if !order.force
         && !order.accept_ids
@@ -235,7 +225,7 @@ pub fn build(
         modules: &finished.modules,
         laid: &laid,
     };
-    let before = last(&order.out, &plan);
+    let before = place::last(&order.out, &plan);
     let made = make(&scratch, &parts, (&source, before.as_ref()), &plan, workshop, progress)?;
     let mut documents = documents::of(&bill, &plan, &made.files).map_err(BuildError::Documents)?;
     documents.insert(documents::index_name(&plan), made.index.clone());
@@ -248,7 +238,7 @@ pub fn build(
     };
     let mut manifest_text = serde_json::to_vec_pretty(&manifest).map_err(BuildError::Manifest)?;
     manifest_text.push(b'\n');
-    let manifest_name = manifest_name(&plan);
+    let manifest_name = place::manifest_name(&plan);
     let texts = documents.iter().chain([(&manifest_name, &manifest_text)]);
     let subjects = documents::subjects(&plan, &made.files, texts);
     // The lock as it will be: another build from it must say the same.
@@ -256,8 +246,8 @@ pub fn build(
     let ground = Ground { project, lock: kept, twins, plan: &plan, bill: &bill };
     let statement = provenance::write(&ground, &provenance::sources(project, kept)?, &subjects);
     documents.insert(documents::provenance_name(&plan), statement.map_err(BuildError::Documents)?);
-    let output = Texts { manifest: &manifest_text, documents: &documents };
-    for stale in finish(&scratch, &order.out, &plan, &made.files, &output)? {
+    let output = place::Texts { manifest: &manifest_text, documents: &documents };
+    for stale in place::finish(&scratch, &order.out, &plan, &made.files, &output)? {
         progress.warn(&format!("`{stale}` signed what `SHA256SUMS` said before, and is removed: sign anew"));
     }
     ledger.map_or(Ok(()), |completed| completed.write(progress))?;
@@ -361,35 +351,6 @@ fn raw(order: &Order, plan: &Plan, sector_size: SectorSize) -> PathBuf {
     order.out.join(plan.file_name(sector_size, OutputFormat::Raw))
 }
 
-/// The names of the files of an output.
-fn output_names(project: &Project, plan: &Plan) -> Vec<String> {
-    // The raw image is always there: it is what is verified and booted.
-    let formats = || project.recipe.output.formats.iter().chain([&OutputFormat::Raw]);
-    let of_layout = |layout: &Layout| {
-        let sector_size = layout.sector_size;
-        formats().map(move |format| plan.file_name(sector_size, *format)).collect::<Vec<_>>()
-    };
-    let mut names: Vec<String> = plan.layouts().flat_map(of_layout).collect();
-    names.extend(documents::names(plan));
-    names.sort();
-    names.dedup();
-    names
-}
-
-/// Refuses to begin where the end cannot be: at a name that is no file.
-fn check_places(out: &Path, names: &[String]) -> Result<(), Failure> {
-    if let Some(kind) = files::other_kind(out, files::Wanted::Directory)? {
-        return Err(BuildError::InTheWay { path: out.to_owned(), kind }.into());
-    }
-    for name in names {
-        let path = out.join(name);
-        if let Some(kind) = files::other_kind(&path, files::Wanted::File)? {
-            return Err(BuildError::InTheWay { path, kind }.into());
-        }
-    }
-    Ok(())
-}
-
 /// The image that is there, if it is exactly what would be built. A file is known by size and by the
 /// manifest, which is written last; `verify` reads the bytes.
 fn unchanged(
@@ -399,7 +360,7 @@ fn unchanged(
     build: StageId,
     inputs: &inputs::Inputs,
 ) -> Option<Built> {
-    let text = files::read_capped(&order.out.join(manifest_name(plan)), 64 << 20).ok()?;
+    let text = files::read_capped(&order.out.join(place::manifest_name(plan)), 64 << 20).ok()?;
     let known: manifest::Known = serde_json::from_slice(&text).ok()?;
     let there = |name: &str, size| files::size(&order.out.join(name)) == Some(size);
     let same = known.build == *build.digest()
@@ -415,22 +376,6 @@ fn unchanged(
         since: None,
         stand_ins: inputs.stand_ins.clone(),
         unchanged: true,
-    })
-}
-
-fn manifest_name(plan: &Plan) -> String {
-    format!("{}.manifest.json", plan.stem())
-}
-
-/// The index of the image that was built last in this place: of the same name and version, or else the one
-/// that `manifest.json` leads to, if it has the same name. One that cannot be read tells nothing of growth.
-fn last(out: &Path, plan: &Plan) -> Option<Index> {
-    let of_stem = |stem: &str| index::read(&out.join(format!("{stem}{}", index::SUFFIX))).ok();
-    of_stem(&plan.stem()).or_else(|| {
-        let known: manifest::Titled =
-            serde_json::from_slice(&files::read_capped(&out.join("manifest.json"), 64 << 20).ok()?).ok()?;
-        let same = known.name == plan.name && known.arch == plan.arch.to_string();
-        of_stem(&format!("{}_{}_{}", known.name, known.version, known.arch)).filter(|_| same)
     })
 }
 
@@ -585,55 +530,4 @@ fn manifest_of<'a>(
         rules: &[],
         excepted: &[],
     }
-}
-
-/// What is written beside the files of an image.
-struct Texts<'a> {
-    manifest: &'a [u8],
-    documents: &'a BTreeMap<String, Vec<u8>>,
-}
-
-/// Gives everything its final name; the manifest, which vouches for the rest, comes last.
-///
-/// `SHA256SUMS` keeps the lines of other images that are still there; `manifest.json` leads to the
-/// manifest of the image built last. A signature of what `SHA256SUMS` said before goes: its names come back.
-fn finish(
-    scratch: &Scratch,
-    out: &Path,
-    plan: &Plan,
-    files: &BTreeMap<String, OutputFile>,
-    texts: &Texts<'_>,
-) -> Result<Vec<&'static str>, Failure> {
-    let manifest_name = manifest_name(plan);
-    let stem = format!("{}.", plan.stem());
-    let mut sums = sums(out)?;
-    sums.retain(|name, _| !name.starts_with(&stem) && files::size(&out.join(name)).is_some());
-    sums.extend(files.iter().map(|(name, file)| (name.clone(), file.sha256.to_string())));
-    let digest = |text: &[u8]| Sha256Digest::of(text).to_string();
-    sums.extend(texts.documents.iter().map(|(name, text)| (name.clone(), digest(text))));
-    sums.insert(manifest_name.clone(), digest(texts.manifest));
-    let sums: String = sums.iter().map(|(name, sha256)| format!("{sha256}  {name}\n")).collect();
-    files::flush_filesystem(scratch.path())?;
-    let stale = sign::remove_stale(out, sums.as_bytes())?;
-    for name in files.keys() {
-        files::rename(&scratch.path().join(name), &out.join(name))?;
-    }
-    for (name, text) in texts.documents {
-        files::replace(&out.join(name), text, 0o644)?;
-    }
-    files::replace(&out.join(sign::SUMS), sums.as_bytes(), 0o644)?;
-    files::replace(&out.join(&manifest_name), texts.manifest, 0o644)?;
-    files::replace_link(&out.join("manifest.json"), &manifest_name)?;
-    files::flush_directory(out)?;
-    Ok(stale)
-}
-
-/// The lines of `SHA256SUMS`: digests by name.
-fn sums(out: &Path) -> Result<BTreeMap<String, String>, Failure> {
-    let text = match files::read_text(&out.join(sign::SUMS), sign::LARGEST_SUMS) {
-        Err(error) if error.is_not_found() => return Ok(BTreeMap::new()),
-        text => text?,
-    };
-    let lines = text.lines().filter_map(|line| line.split_once("  "));
-    Ok(lines.map(|(sha256, name)| (name.to_owned(), sha256.to_owned())).collect())
 }

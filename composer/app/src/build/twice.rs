@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 
 use goni_model::size::ByteCount;
 
-use crate::build::{self, Built, Order};
+use crate::build::{self, Built, Order, place};
 use crate::failure::{Class, Classify, Failure};
 use crate::host::command::{Run as _, RunError, last_lines};
 use crate::host::elsewhere::Elsewhere;
@@ -89,7 +89,7 @@ pub fn build_again(
         return Err(TwiceError::Failed { image: stem, said }.into());
     }
     let of_image = |out: &Path| -> Result<BTreeMap<String, String>, Failure> {
-        let mut sums = build::sums(out)?;
+        let mut sums = place::sums(out)?;
         sums.retain(|name, _| name.starts_with(&format!("{stem}.")));
         Ok(sums)
     };
