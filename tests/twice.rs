@@ -53,7 +53,8 @@ fn a_time_a_random_number_and_the_order_of_a_directory_are_found_with_their_scri
     for name in ["stamp", "token"] {
         assert!(said.contains(&format!("also different: `/etc/fickle-{name}`: from byte")), "{said}");
     }
-    let blamed = "; a maintainer script or trigger made it, probably fickle.preinst";
+    let blamed =
+        "; it is of package `fickle`, and a maintainer script or trigger made it so, probably fickle.preinst";
     assert_eq!(said.matches(blamed).count(), 3, "{said}");
     assert!(!said.contains("more"), "{said}");
 }

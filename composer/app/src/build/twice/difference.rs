@@ -101,9 +101,10 @@ fn origin(entry: &Entry, path: &TreePath, root: Side<'_>) -> String {
         Owner::Stage(stage) if **stage == *configure::NAME => {
             format!("; a maintainer script or trigger made it{}", named())
         }
+        // What a script makes may have been traced to its package.
         Owner::Package(package) => {
             format!(
-                "; package `{package}` brought it, and a maintainer script or trigger changed it{}",
+                "; it is of package `{package}`, and a maintainer script or trigger made it so{}",
                 named()
             )
         }
