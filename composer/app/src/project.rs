@@ -3,6 +3,7 @@
 //! The root is the nearest folder above the recipe that has `firmware/` or `overlays/`. Nothing
 //! outside the root is read. Checking is the model's, and pure; files come through [`Files`].
 
+mod fit;
 mod graphics;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -22,8 +23,7 @@ use goni_model::overlay::{self, Overlay};
 use goni_model::recipe::origin::{Origin, Origins};
 use goni_model::recipe::{self, Known, Recipe, StateEncryption};
 use goni_model::rules::{self, Rule};
-use goni_model::size::SectorSize;
-use goni_model::target::{self, BootMethod, Target};
+use goni_model::target::{self, Target};
 
 use crate::failure::{Class, Classify};
 
@@ -313,36 +313,6 @@ impl From<Vec<Fault>> for Stop {
     }
 }
 
-/// Sees that patches have a source, and that what is built can be loaded.
-fn modules(target: &Target, recipe: &Recipe, file: Option<&FileId>, faults: &mut Vec<Fault>) {
-    let Some(place) = file.map(|file| goni_model::document::fault::Place::File(*file)) else { return };
-    let extra = target.extra_modules.and(&recipe.kernel.extra_modules);
-    for package in extra.patches.keys().filter(|package| !extra.dkms.contains(package)) {
-        let message =
-            format!("`kernel.dkms-patches` has patches of `{package}`, which `kernel.dkms` does not list");
-        faults.push(Fault::new(place, message));
-    }
-    let unsigned = recipe.hardening.only_signed_modules() && recipe.kernel.module_key.is_none();
-    if unsigned && target.extra_modules.needs_building() {
-        let message =
-            format!("only signed modules are loaded, and nothing signs those of target `{}`", target.name);
-        let hint = "give `kernel.module-key`, or leave out `hardening.signed-modules` and `lockdown`";
-        faults.push(Fault::new(place, message).hint(hint));
-    }
-}
-
-/// Sees that the disks of an image can be read by what the board boots with.
-fn sectors(target: &Target, recipe: &Recipe, file: Option<&FileId>, faults: &mut Vec<Fault>) {
-    let large = recipe.output.sector_sizes.contains(&SectorSize::B4096);
-    if let Some(file) = file.filter(|_| large && target.boot == BootMethod::RaspberryPi) {
-        let message = format!(
-            "`output.sector-size` lists 4096, and the firmware of target `{}` reads an MBR that counts in 512 bytes",
-            target.name
-        );
-        faults.push(Fault::new(Place::File(*file), message));
-    }
-}
-
 struct Loader<'f> {
     files: &'f dyn Files,
     root: PathBuf,
@@ -374,13 +344,13 @@ impl Loader<'_> {
         };
 
         if let Some(target) = &target {
-            modules(target, &recipe, chain.first(), &mut faults);
+            fit::modules(target, &recipe, chain.first(), &mut faults);
         }
         // What is read below `firmware/` up to here makes the target, but for the rules.
         let firmware = self.firmware();
 
         if let Some(target) = &target {
-            sectors(target, &recipe, chain.first(), &mut faults);
+            fit::sectors(target, &recipe, chain.first(), &mut faults);
         }
 
         let shadow = match &target {
