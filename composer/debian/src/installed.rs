@@ -1,6 +1,6 @@
 //! What dpkg's database says of the packages of a finished tree, and which of them needs which.
 //!
-//! As far as a bill of materials tells it; the states of packages are `verify`'s.
+//! As far as a bill of materials, an index or a check asks for it; whether a state is right, a check judges.
 //! Source: Debian Policy §5.3, §7; dpkg's status file.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -14,7 +14,10 @@ use crate::version::{Version, VersionError};
 /// Where dpkg keeps it.
 pub const STATUS: &str = "var/lib/dpkg/status";
 
-/// An installed package.
+/// The fields that bring packages along, the strongest first.
+pub const BRINGING: [&str; 3] = ["Pre-Depends", "Depends", "Recommends"];
+
+/// A package that the database knows.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Installed {
     /// Its name.
@@ -23,6 +26,12 @@ pub struct Installed {
     pub version: String,
     /// Its architecture, or `all`.
     pub arch: String,
+    /// What is wanted of it, its fault and its state: `install ok installed`.
+    pub state: Option<String>,
+    /// Whether every system must have it.
+    pub essential: bool,
+    /// What it says it takes, in bytes; zero if it does not say.
+    pub size: u64,
     /// The source package it was built from, and that one's version.
     pub source: (String, String),
     /// Who looks after it: name and address.
@@ -35,7 +44,8 @@ pub struct Installed {
     pub section: Option<String>,
     /// Sources of other packages that are in it, `name (= version)`. Source: policy §7.8.
     pub built_using: Vec<String>,
-    depends: String,
+    /// In the order of [`BRINGING`].
+    relations: [String; 3],
     provides: String,
 }
 
@@ -45,9 +55,14 @@ pub enum InstalledError {
     /// It is no control file.
     #[error("reading `/{STATUS}`")]
     Stanzas(#[from] Deb822Error),
-    /// A package without a name or a version.
-    #[error("a package in `/{STATUS}` has no `{field}`")]
+    /// A package without a name.
+    #[error("a package in `/{STATUS}` has no `Package`")]
+    Nameless,
+    /// A package without a version or an architecture.
+    #[error("package `{package}` in `/{STATUS}` has no `{field}`")]
     Missing {
+        /// The package.
+        package: String,
         /// What it lacks.
         field: &'static str,
     },
@@ -69,6 +84,36 @@ pub enum InstalledError {
     },
 }
 
+impl Installed {
+    /// Whether it is there whole: what was removed leaves its configuration files, and a stanza.
+    #[must_use]
+    pub fn is_there(&self) -> bool {
+        self.state.as_deref().is_some_and(|state| state.ends_with(" installed"))
+    }
+
+    /// What the fields of [`BRINGING`] ask for, in their order.
+    ///
+    /// # Errors
+    /// A relation that is none.
+    pub fn brings(&self) -> Result<[Vec<AnyOf<'_>>; 3], InstalledError> {
+        let [strongest, strong, weak] = &self.relations;
+        let parse = |text| parse_alternatives(text).map_err(|source| self.relation_error(source));
+        Ok([parse(strongest)?, parse(strong)?, parse(weak)?])
+    }
+
+    /// What it provides.
+    ///
+    /// # Errors
+    /// A relation that is none.
+    pub fn provides(&self) -> Result<Vec<Relation<'_>>, InstalledError> {
+        parse_list(&self.provides).map_err(|source| self.relation_error(source))
+    }
+
+    fn relation_error(&self, source: RelationError) -> InstalledError {
+        InstalledError::Relation { package: self.name.clone(), source }
+    }
+}
+
 /// Reads the packages of a status file, sorted by name.
 ///
 /// # Errors
@@ -85,20 +130,25 @@ pub fn parse(status: &[u8]) -> Result<Vec<Installed>, InstalledError> {
 
 fn package(fields: &[Field<'_>]) -> Result<Installed, InstalledError> {
     let value = |name: &str| fields.iter().find(|field| field.is(name)).map(|field| field.value);
-    let needed = |field| value(field).map(str::to_owned).ok_or(InstalledError::Missing { field });
     let owned = |name| value(name).map(str::to_owned);
-    let (name, version) = (needed("Package")?, needed("Version")?);
-    let relations = ["Pre-Depends", "Depends"].into_iter().filter_map(value).filter(|it| !it.is_empty());
+    let name = owned("Package").ok_or(InstalledError::Nameless)?;
+    let needed = |field| owned(field).ok_or_else(|| InstalledError::Missing { package: name.clone(), field });
+    let version = needed("Version")?;
     let built_using = value("Built-Using").into_iter().flat_map(|list| list.split(','));
+    // In KiB. Source: policy §5.6.20.
+    let size: u64 = value("Installed-Size").and_then(|size| size.parse().ok()).unwrap_or_default();
     Ok(Installed {
-        source: source(value("Source"), &name, &version),
         arch: needed("Architecture")?,
+        state: owned("Status"),
+        essential: value("Essential") == Some("yes"),
+        size: size.saturating_mul(1024),
+        source: source(value("Source"), &name, &version),
         maintainer: owned("Maintainer"),
         summary: value("Description").and_then(|text| text.lines().next()).unwrap_or_default().to_owned(),
         homepage: owned("Homepage"),
         section: owned("Section"),
         built_using: built_using.map(|it| it.trim().to_owned()).filter(|it| !it.is_empty()).collect(),
-        depends: relations.collect::<Vec<_>>().join(", "),
+        relations: BRINGING.map(|field| owned(field).unwrap_or_default()),
         provides: owned("Provides").unwrap_or_default(),
         name,
         version,
@@ -122,14 +172,12 @@ fn source(field: Option<&str>, name: &str, version: &str) -> (String, String) {
 /// # Errors
 /// A relation or a version that is none.
 pub fn needs(packages: &[Installed], arch: Arch) -> Result<BTreeMap<&str, BTreeSet<&str>>, InstalledError> {
-    let relation =
-        |package: &Installed, source| InstalledError::Relation { package: package.name.clone(), source };
     let mut answers: BTreeMap<&str, Vec<(&Installed, Option<Version<'_>>)>> = BTreeMap::new();
     for package in packages {
         let version = Version::parse(&package.version)
             .map_err(|source| InstalledError::Version { package: package.name.clone(), source })?;
         answers.entry(&package.name).or_default().push((package, Some(version)));
-        for provided in parse_list(&package.provides).map_err(|source| relation(package, source))? {
+        for provided in package.provides()? {
             // Without a version of its own, it answers no constraint. Source: policy §7.5.
             let version = provided.constraint.map(|constraint| constraint.version);
             answers.entry(provided.name).or_default().push((package, version));
@@ -144,9 +192,9 @@ pub fn needs(packages: &[Installed], arch: Arch) -> Result<BTreeMap<&str, BTreeS
     };
     let mut needs = BTreeMap::new();
     for package in packages {
-        let depends = parse_alternatives(&package.depends).map_err(|source| relation(package, source))?;
+        let [strongest, strong, _] = package.brings()?;
         let mut needed = BTreeSet::new();
-        for AnyOf(alternatives) in &depends {
+        for AnyOf(alternatives) in strongest.iter().chain(&strong) {
             let applying = alternatives.iter().filter(|wanted| wanted.applies_to(arch));
             needed.extend(applying.map(&meets).find(|met| !met.is_empty()).unwrap_or_default());
         }
@@ -169,6 +217,7 @@ Source: b-source (1:2-1)
 Maintainer: Somebody <a@example.org>
 Section: libs
 Homepage: https://example.org/
+Installed-Size: 12
 Provides: virtual, old (= 3)
 Description: does b
  At length.
@@ -181,10 +230,13 @@ Depends: virtual (>= 1) | cc, gone, old (>= 2)
 Built-Using: xx (= 1), yy (= 2)
 
 Package: cc
+Status: deinstall ok config-files
+Essential: yes
 Version: 1
 Architecture: amd64
 Source: c-source
 Depends: aa:any, cc
+Recommends: lib-b | gone
 ";
 
     #[test]
@@ -201,6 +253,21 @@ Depends: aa:any, cc
     }
 
     #[test]
+    fn states_and_sizes_are_read_where_they_are_said() {
+        let packages = parse(DATABASE).unwrap();
+        let told = packages.iter().map(|it| (it.state.as_deref(), it.is_there(), it.essential, it.size));
+        let expected = [
+            (None, false, false, 0),
+            (Some("deinstall ok config-files"), false, true, 0),
+            (Some("install ok installed"), true, false, 12 << 10),
+        ];
+        assert_eq!(told.collect::<Vec<_>>(), expected);
+        let told = |all: Vec<AnyOf<'_>>| all.iter().map(ToString::to_string).collect::<Vec<_>>();
+        let [strongest, strong, weak] = packages[1].brings().unwrap().map(told);
+        assert_eq!([strongest, strong, weak].map(|all| all.join("; ")), ["", "aa:any; cc", "lib-b | gone"]);
+    }
+
+    #[test]
     fn a_package_needs_what_answers_its_relations() {
         let packages = parse(DATABASE).unwrap();
         let needs = needs(&packages, Arch::Amd64).unwrap();
@@ -214,7 +281,11 @@ Depends: aa:any, cc
     fn a_database_that_is_none_says_why() {
         assert_eq!(
             parse(b"Package: a\nArchitecture: all\n").unwrap_err().to_string(),
-            "a package in `/var/lib/dpkg/status` has no `Version`"
+            "package `a` in `/var/lib/dpkg/status` has no `Version`"
+        );
+        assert_eq!(
+            parse(b"Version: 1\nArchitecture: all\n").unwrap_err().to_string(),
+            "a package in `/var/lib/dpkg/status` has no `Package`"
         );
         assert!(matches!(parse(b"\xff"), Err(InstalledError::Stanzas(_))));
         let odd = parse(b"Package: a\nVersion: 1\nArchitecture: all\nDepends: (\n").unwrap();

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::io::{self, Read as _};
 
+use goni_debian::installed::{InstalledError, STATUS};
 use goni_disk::tree::{ContentSource, Deed, FileTree, Hand, Kind as TreeKind, Owner, TreePath};
 use goni_model::layout::Role;
 use goni_model::lock::Lock;
@@ -11,14 +12,11 @@ use goni_model::recipe::persist;
 use super::document::{
     Brought, HandLine, Index, Kind, Line, Package, Place, Tree, Value, What, Wish, text_of,
 };
-use super::relations::{self, RelationsError};
+use super::relations;
 use super::{stages, wishes};
 use crate::failure::{Class, Classify};
 use crate::project::Project;
 use crate::stages::modules::Recorded;
-
-/// Where dpkg says what is installed.
-const STATUS: &str = "var/lib/dpkg/status";
 
 /// What an image is made of.
 #[derive(Clone, Copy)]
@@ -79,7 +77,7 @@ pub enum UnownedError {
     Status(#[source] io::Error),
     /// It does not say what a package needs.
     #[error("tracing why each package is there")]
-    Relations(#[from] RelationsError),
+    Relations(#[from] InstalledError),
 }
 
 impl Classify for UnownedError {

@@ -2,77 +2,32 @@
 
 use std::collections::BTreeMap;
 
-use goni_debian::deb822::{self, Deb822Error, Stanzas};
-use goni_debian::relation::{self, AnyOf, RelationError};
+use goni_debian::installed::{self, BRINGING, InstalledError};
+use goni_debian::relation::AnyOf;
 use goni_debian::version::Version;
 use goni_model::arch::Arch;
-
-/// The fields that bring packages along, the strongest first.
-const FIELDS: [&str; 3] = ["Pre-Depends", "Depends", "Recommends"];
 
 /// A need of a package: the field, the relation, and the package that answers it.
 pub(super) type Need = (String, String, String);
 
 /// What the database says of a package.
 #[derive(Debug, Default, Clone, PartialEq, Eq)]
-pub(super) struct Installed {
+pub(super) struct Known {
     /// Whether every system must have it.
     pub(super) essential: bool,
-    /// What it needs, in the order of [`FIELDS`].
+    /// What it needs, in the order of [`BRINGING`].
     pub(super) needs: Vec<Need>,
 }
 
-/// Why the database says nothing.
-#[derive(Debug, thiserror::Error)]
-pub enum RelationsError {
-    /// It is no control file.
-    #[error("reading dpkg's status file")]
-    Status(#[from] Deb822Error),
-    /// It has a relation that is none.
-    #[error("reading the relations of `{package}`")]
-    Relation {
-        /// The package.
-        package: String,
-        /// What is wrong.
-        source: RelationError,
-    },
-}
-
-/// A package as it is read.
-#[derive(Default)]
-struct Stanza<'a> {
-    name: &'a str,
-    version: &'a str,
-    essential: bool,
-    fields: [&'a str; 3],
-    provides: &'a str,
-}
-
 /// Reads the database of an image.
-pub(super) fn read(status: &[u8], arch: Arch) -> Result<BTreeMap<String, Installed>, RelationsError> {
-    let mut stanzas = Stanzas::new(deb822::text(status)?);
-    let mut packages: Vec<Stanza<'_>> = Vec::new();
-    while let Some(fields) = stanzas.next_fields()? {
-        let mut stanza = Stanza::default();
-        for field in fields {
-            match FIELDS.iter().position(|name| field.is(name)) {
-                Some(which) => stanza.fields[which] = field.value,
-                None if field.is("Package") => stanza.name = field.value,
-                None if field.is("Version") => stanza.version = field.value,
-                None if field.is("Essential") => stanza.essential = field.value == "yes",
-                None if field.is("Provides") => stanza.provides = field.value,
-                None => {}
-            }
-        }
-        packages.push(stanza);
-    }
+pub(super) fn read(status: &[u8], arch: Arch) -> Result<BTreeMap<String, Known>, InstalledError> {
+    let packages = installed::parse(status)?;
     let names: BTreeMap<&str, Option<Version<'_>>> =
-        packages.iter().map(|it| (it.name, Version::parse(it.version).ok())).collect();
+        packages.iter().map(|it| (it.name.as_str(), Version::parse(&it.version).ok())).collect();
     let mut provided: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
     for package in &packages {
-        let failed = |source| RelationsError::Relation { package: package.name.to_owned(), source };
-        for relation in relation::parse_list(package.provides).map_err(failed)? {
-            provided.entry(relation.name).or_default().push(package.name);
+        for relation in package.provides()? {
+            provided.entry(relation.name).or_default().push(&package.name);
         }
     }
     let answer = |any_of: &AnyOf<'_>| -> Option<String> {
@@ -87,20 +42,19 @@ pub(super) fn read(status: &[u8], arch: Arch) -> Result<BTreeMap<String, Install
             provided.get(relation.name)?.first().map(|name| (*name).to_owned())
         })
     };
-    let mut installed = BTreeMap::new();
+    let mut known = BTreeMap::new();
     for package in &packages {
         let mut needs = Vec::new();
-        for (field, text) in FIELDS.iter().zip(package.fields) {
-            let failed = |source| RelationsError::Relation { package: package.name.to_owned(), source };
-            for any_of in relation::parse_alternatives(text).map_err(failed)? {
-                if let Some(name) = answer(&any_of).filter(|name| name != package.name) {
+        for (field, relations) in BRINGING.iter().zip(package.brings()?) {
+            for any_of in relations {
+                if let Some(name) = answer(&any_of).filter(|name| *name != package.name) {
                     needs.push(((*field).to_owned(), any_of.to_string(), name));
                 }
             }
         }
-        installed.insert(package.name.to_owned(), Installed { essential: package.essential, needs });
+        known.insert(package.name.clone(), Known { essential: package.essential, needs });
     }
-    Ok(installed)
+    Ok(known)
 }
 
 #[cfg(test)]
@@ -109,10 +63,17 @@ mod tests {
 
     #[test]
     fn needs_are_answered_by_what_is_there() {
-        let status = b"Package: aa\nVersion: 2\nEssential: yes\nPre-Depends: libc6 (>= 2)\n\
-            Depends: missing | bb (>= 3) | cc, awk\n\nPackage: bb\nVersion: 1\n\nPackage: cc\nVersion: 1\n\
-            Recommends: aa, nothing\n\nPackage: libc6\nVersion: 2.41\n\nPackage: mawk\nVersion: 1\nProvides: awk\n";
-        let read = read(status, Arch::Amd64).unwrap();
+        let package = |text: &str| format!("Architecture: amd64\n{text}\n");
+        let status = [
+            "Package: aa\nVersion: 2\nEssential: yes\nPre-Depends: libc6 (>= 2)\n\
+             Depends: missing | bb (>= 3) | cc, awk\n",
+            "Package: bb\nVersion: 1\n",
+            "Package: cc\nVersion: 1\nRecommends: aa, nothing\n",
+            "Package: libc6\nVersion: 2.41\n",
+            "Package: mawk\nVersion: 1\nProvides: awk\n",
+        ];
+        let status: String = status.map(package).concat();
+        let read = read(status.as_bytes(), Arch::Amd64).unwrap();
         let needs = |name: &str| -> Vec<String> {
             read[name].needs.iter().map(|(field, text, to)| format!("{field}: {text} → {to}")).collect()
         };
@@ -124,12 +85,5 @@ mod tests {
         ];
         assert_eq!(needs("aa"), of_a);
         assert_eq!(needs("cc"), ["Recommends: aa → aa"]);
-    }
-
-    #[test]
-    fn what_is_no_database_is_refused() {
-        assert_eq!(read(b"x\n", Arch::Amd64).unwrap_err().to_string(), "reading dpkg's status file");
-        let error = read(b"Package: aa\nDepends: (\n", Arch::Amd64).unwrap_err();
-        assert_eq!(error.to_string(), "reading the relations of `aa`");
     }
 }

@@ -19,11 +19,11 @@ use crate::host::disk_file::DiskFile;
 use crate::host::project::ProjectFiles;
 use crate::project::{self, Project};
 
-const STATUS: &str = "Package: libcap2\nVersion: 1:2.75\n\n\
-    Package: linux-image-amd64\nVersion: 6.12\n\n\
-    Package: mawk\nVersion: 1.3\nEssential: yes\nDepends: libcap2\n\n\
-    Package: systemd\nVersion: 257\nDepends: libsystemd-shared (= 257)\n\n\
-    Package: libsystemd-shared\nVersion: 257\nDepends: libcap2 (>= 1:2.10)\n";
+const STATUS: &str = "Package: libcap2\nArchitecture: amd64\nVersion: 1:2.75\n\n\
+    Package: linux-image-amd64\nArchitecture: amd64\nVersion: 6.12\n\n\
+    Package: mawk\nArchitecture: amd64\nVersion: 1.3\nEssential: yes\nDepends: libcap2\n\n\
+    Package: systemd\nArchitecture: amd64\nVersion: 257\nDepends: libsystemd-shared (= 257)\n\n\
+    Package: libsystemd-shared\nArchitecture: amd64\nVersion: 257\nDepends: libcap2 (>= 1:2.10)\n";
 
 fn project() -> Project {
     let recipe = Path::new(env!("CARGO_MANIFEST_DIR")).join("recipes/qemu-x86_64.toml");

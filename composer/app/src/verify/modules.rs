@@ -99,8 +99,8 @@ fn left(root: &Root<'_>, record: &Record) -> Result<Vec<String>, Objection> {
             Origin::Source { .. } | Origin::File { .. } => None,
         })
         .collect();
-    for (name, _) in packages(root)?.iter().filter(|(name, _)| sources.contains(name.as_str())) {
-        problems.push(format!("package `{name}`, the source of modules, is installed"));
+    for package in packages(root)?.iter().filter(|package| sources.contains(package.name.as_str())) {
+        problems.push(format!("package `{}`, the source of modules, is installed", package.name));
     }
     Ok(problems)
 }

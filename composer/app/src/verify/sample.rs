@@ -457,8 +457,8 @@ const PASSWD: &str = "root:x:0:0:root:/root:/usr/sbin/nologin\n\
 const GROUP: &str = "root:x:0:\nsystemd-journal:x:999:\ngoni:x:700:\nrender:x:105:goni\nnogroup:x:65534:\n";
 const SHADOW: &str = "root:*:20000:0:99999:7:::\nnobody:*:20000:0:99999:7:::\ngoni:!*:20000::::::\n";
 const UNIT: &str = "[Service]\nExecStart=/opt/goni/bin/goni-http\n[Install]\nWantedBy=multi-user.target\n";
-const STATUS: &str = "Package: base-files\nStatus: install ok installed\nVersion: 13\n\n\
-    Package: systemd\nStatus: install ok installed\nVersion: 257\nConffiles:\n /etc/x 0123\n";
+const STATUS: &str = "Package: base-files\nStatus: install ok installed\nArchitecture: amd64\nVersion: 13\n\n\
+    Package: systemd\nStatus: install ok installed\nVersion: 257\nArchitecture: amd64\nConffiles:\n /etc/x 0123\n";
 
 /// Bytes that do not compress: a linear congruential generator's.
 fn noise() -> Vec<u8> {

@@ -7,14 +7,14 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use goni_debian::copyright::{self, Copyright};
-use goni_debian::deb822::{Stanzas, text};
+use goni_debian::installed::Installed;
 use goni_disk::tree::TreePath;
 use rayon::prelude::*;
 
 use crate::inspection::{Licences, Package, Tree};
 use crate::verify::evidence::{NodeKind, Root};
 use crate::verify::objection::Objection;
-use crate::verify::packages::STATUS;
+use crate::verify::packages::packages;
 
 /// The package of each path that one lists.
 pub(super) type Owners = BTreeMap<TreePath, String>;
@@ -67,31 +67,18 @@ pub(super) fn read(root: &Root<'_>) -> Result<Found, Objection> {
     Ok(Found { packages, licences, tree, owners })
 }
 
-/// What the database says, sorted by name and architecture.
+/// The packages that are there, sorted by name and architecture.
 fn database(root: &Root<'_>) -> Result<Vec<Package>, Objection> {
-    let bytes = root.text(STATUS)?;
-    let wrong = |error| Objection::differs(format!("stanzas in `/{STATUS}`"), error);
-    let mut stanzas = Stanzas::new(text(bytes.as_bytes()).map_err(wrong)?);
-    let mut packages = Vec::new();
-    while let Some(fields) = stanzas.next_fields().map_err(wrong)? {
-        let value = |name: &str| fields.iter().find(|field| field.is(name)).map(|field| field.value);
-        // What was removed leaves its configuration files, and a stanza.
-        if !value("Status").is_some_and(|status| status.ends_with(" installed")) {
-            continue;
-        }
-        let kibibytes: u64 = value("Installed-Size").and_then(|size| size.parse().ok()).unwrap_or_default();
-        packages.push(Package {
-            name: value("Package").unwrap_or_default().to_owned(),
-            architecture: value("Architecture").unwrap_or_default().to_owned(),
-            version: value("Version").unwrap_or_default().to_owned(),
-            installed_size: kibibytes.saturating_mul(1024),
-            size: 0,
-            files: 0,
-        });
-    }
-    let key = |package: &Package| (package.name.clone(), package.architecture.clone());
-    packages.sort_by_key(key);
-    Ok(packages)
+    let there = packages(root)?.into_iter().filter(Installed::is_there);
+    let package = |it: Installed| Package {
+        name: it.name,
+        architecture: it.arch,
+        version: it.version,
+        installed_size: it.size,
+        size: 0,
+        files: 0,
+    };
+    Ok(there.map(package).collect())
 }
 
 /// Where links at the top of the tree lead: `lib` to `usr/lib`.

@@ -60,8 +60,8 @@ fn furnish(root: &mut FileTree) {
     edit(
         root,
         "var/lib/dpkg/status",
-        "Package: systemd\nStatus: install ok installed\nVersion: 257\n",
-        "Package: systemd\nStatus: install ok installed\nArchitecture: amd64\nInstalled-Size: 12\nVersion: 257\n",
+        "Package: systemd\nStatus: install ok installed\n",
+        "Package: systemd\nStatus: install ok installed\nInstalled-Size: 12\n",
     );
     add(root, "usr/lib/systemd/system/static.service", 0o644, b"[Service]\nExecStart=/bin/true\n");
     add(root, "usr/lib/systemd/system/off.service", 0o644, b"[Install]\nWantedBy=multi-user.target\n");
