@@ -212,7 +212,7 @@ impl Control {
 
     /// The packages some of whose files this one may take over.
     #[must_use]
-    pub fn replaces(&self) -> Replaces {
+    pub fn replaces(&self) -> Replaces<'_> {
         Replaces::parse(self.field("Replaces").unwrap_or_default())
     }
 

@@ -180,7 +180,7 @@ pub(super) fn decide(intakes: &[Intake]) -> Result<Decided, OwnershipError> {
 struct Package<'a> {
     intake: &'a Intake,
     owner: Owner,
-    replaces: Replaces,
+    replaces: Replaces<'a>,
 }
 
 impl<'a> Package<'a> {
