@@ -4,7 +4,6 @@
 //! What is expected is in the image, as the stage `board` laid it. Not proved: that the driver works, which
 //! only the board can show. Source: modules.alias(5) as depmod writes it; modinfo(8).
 
-mod initrd;
 mod kernel;
 mod package;
 
@@ -65,17 +64,17 @@ pub(super) fn examine(evidence: &Evidence<'_>) -> Result<(Board, Vec<String>, Ve
         return Err(Objection::unseen("the kernel has no modules, as another check tells"));
     }
     let kernel = Kernel::read(root, release)?;
-    let initrd = initrd::names(evidence, &booted)?;
+    let initrd = evidence.initrd()?;
     let mut missing = Vec::new();
     for module in &board.initrd {
         match kernel.module(module) {
-            Some(module) => missing.extend(not_in_initrd(&module, release, &initrd)),
+            Some(module) => missing.extend(not_in_initrd(&module, release, initrd)),
             None => missing.push(format!("initrd: the kernel has no module `{module}`")),
         }
     }
     let mut fits = Vec::new();
     for expected in &board.expect {
-        fits.extend(fit(root, &kernel, &initrd, expected, &board.deny)?);
+        fits.extend(fit(root, &kernel, initrd, expected, &board.deny)?);
     }
     let line = booted.ways.first().map(|way| way.command_line.as_str()).unwrap_or_default();
     missing.extend(not_denied(line, &board.deny));

@@ -3,11 +3,14 @@
 mod accounts;
 mod app;
 mod booted;
+mod initrd;
 mod root;
 mod state;
 mod system_partition;
 
+use std::collections::BTreeSet;
 use std::io::{Seek, SeekFrom};
+use std::sync::OnceLock;
 
 use goni_disk::gpt::{self, Partition, Table};
 use goni_disk::verity::{self, RootHash};
@@ -21,7 +24,7 @@ pub(super) use app::App;
 pub(super) use booted::{Booted, BootedAs};
 pub(super) use root::{Node, NodeKind, Root};
 pub(super) use state::{State, StateKind, Superblock};
-pub(super) use system_partition::{BootProfile, Digests, SystemFile, SystemPartition};
+pub(super) use system_partition::{BootProfile, Contents, SystemFile, SystemPartition};
 
 use super::board;
 use super::leaks::Leaks;
@@ -107,6 +110,8 @@ pub(super) struct Evidence<'a> {
     pub(super) esp: Reading<SystemPartition>,
     /// The partition that a loader reads `extlinux.conf` from.
     pub(super) app: Reading<App<'a>>,
+    /// The paths of the initrd, once somebody read it.
+    initrd: OnceLock<Result<BTreeSet<String>, Objection>>,
     /// The root.
     pub(super) root: Reading<Root<'a>>,
     /// The hash at the top of the root's hash tree.
@@ -142,6 +147,7 @@ impl<'a> Evidence<'a> {
             boot: BootMethod::SystemdBoot,
             app: Reading::Absent("there is no app partition".to_owned()),
             esp: Reading::Absent("there is no EFI system partition".to_owned()),
+            initrd: OnceLock::new(),
             root: Reading::Absent("there is no root partition".to_owned()),
             root_hash: Reading::Absent("the root has no hash tree".to_owned()),
             state: Reading::Absent("there is no state partition".to_owned()),
@@ -210,13 +216,21 @@ impl<'a> Evidence<'a> {
         self.partitions().iter().find(|partition| self.role(partition) == Some(role))
     }
 
-    /// The bytes of a file of the EFI system partition, which was read.
-    pub(super) fn system_file(&self, place: &str) -> Result<Vec<u8>, Objection> {
+    /// The bytes of the files of the EFI system partition, which was read.
+    pub(super) fn system_contents(&self) -> Result<Contents<'a>, Objection> {
         self.esp.aid()?;
         let window = self.window(Role::Esp);
         let window = window.ok_or_else(|| Objection::unseen("there is no EFI system partition"))?;
-        system_partition::file(window, place)
-            .map_err(|error| Objection::differs(format!("a file `{place}` that can be read"), chain(&error)))
+        let unreadable =
+            |error| Objection::differs("an EFI system partition that can be read", chain(&error));
+        Contents::open(window).map_err(unreadable)
+    }
+
+    /// The bytes of a file of the EFI system partition, which was read.
+    pub(super) fn system_file(&self, place: &str) -> Result<Vec<u8>, Objection> {
+        let unreadable =
+            |error| Objection::differs(format!("a file `{place}` that can be read"), chain(&error));
+        self.system_contents()?.bytes(place).map_err(unreadable)
     }
 
     /// Offset and size of the partition of a role.

@@ -5,6 +5,9 @@ use goni_disk::tree::TreePath;
 use super::evidence::{Evidence, StateKind};
 use super::objection::{Objection, Verdict, equal, none};
 
+/// The identifier of a machine; empty in the root, where it is mounted over, and not in the initrd.
+const MACHINE_ID: &str = "etc/machine-id";
+
 /// Files that must not be there: identifiers and caches of a system that ran.
 const ABSENT: [&str; 5] = [
     "etc/machine-info",
@@ -20,7 +23,7 @@ const NAMING: [&str; 5] =
 
 pub(super) fn inspect(evidence: &Evidence<'_>) -> Verdict {
     let root = evidence.root.aid()?;
-    let id = root.text("etc/machine-id")?;
+    let id = root.text(MACHINE_ID)?;
     if !["", "uninitialized"].contains(&id.trim()) {
         return Err(Objection::differs("`/etc/machine-id` is empty or `uninitialized`", "an identifier"));
     }
@@ -28,7 +31,13 @@ pub(super) fn inspect(evidence: &Evidence<'_>) -> Verdict {
         // A link to the machine id, which dbus makes, names no machine.
         root.node(place).is_some_and(|node| root.target(node).is_err())
     });
-    none("nothing that belongs to one machine", there.map(|place| format!("`/{place}`")))?;
+    // An initrd that cannot be read is the fault of another check.
+    let of_initrd = evidence.initrd().into_iter().flatten();
+    let of_initrd = of_initrd.filter(|name| *name == MACHINE_ID || ABSENT.contains(&name.as_str()));
+    none(
+        "nothing that belongs to one machine",
+        there.map(|place| format!("`/{place}`")).chain(of_initrd.map(|name| format!("`initrd:/{name}`"))),
+    )?;
     if let Some(name) = tellable(evidence.builder) {
         for place in NAMING {
             let Some(text) = readable(evidence, place)? else { continue };

@@ -1,6 +1,7 @@
 //! No secret is in an image: whatever every device has, everybody has.
 //!
-//! By name anywhere, on the root and the state partition; by content as `leaks` found it.
+//! By name anywhere on the root, on the state partition and in the initrd; by content as `leaks` found it. On
+//! the partitions that firmware and loaders read, a strange name is the fault of their own checks.
 
 use goni_disk::tree::TreePath;
 
@@ -60,9 +61,13 @@ pub(super) fn inspect(evidence: &Evidence<'_>) -> Verdict {
     }
     for (path, node) in evidence.state.found().iter().flat_map(|state| &state.nodes) {
         if matches!(node.kind, StateKind::File(_)) && is_secret(path) {
-            found.push(format!("`{path}` on the state partition"));
+            found.push(format!("`state:{path}`"));
         }
     }
+    // An initrd that cannot be read is the fault of another check.
+    let of_initrd = evidence.initrd().into_iter().flatten();
+    let of_initrd = of_initrd.filter(|name| TreePath::parse(name.as_bytes()).is_ok_and(|it| is_secret(&it)));
+    found.extend(of_initrd.map(|name| format!("`initrd:/{name}`")));
     found.extend(evidence.leaks.of(Kind::Key));
     none("no secret", found)?;
     evidence.leaks.readable()

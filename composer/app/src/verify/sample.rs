@@ -51,6 +51,8 @@ pub(super) enum Breakage {
     State(fn(&mut FileTree)),
     /// To the kernel's command line.
     CommandLine(fn(&str) -> String),
+    /// To the initrd.
+    Initrd(fn(&mut FileTree)),
     /// To the EFI system partition.
     SystemPartition(fn(&mut FileTree)),
     /// To the partition with `extlinux.conf`.
@@ -107,10 +109,15 @@ pub(super) fn build(
     if let Breakage::CommandLine(change) = breakage {
         command_line = change(&command_line);
     }
+    let mut initrd = initrd_tree(&DRIVERS);
+    if let Breakage::Initrd(change) = breakage {
+        change(&mut initrd);
+    }
+    let initrd = packed(&initrd);
     let mut esp = match boot {
-        BootMethod::SystemdBoot => system_partition(&command_line),
+        BootMethod::SystemdBoot => system_partition(&command_line, &initrd),
         BootMethod::Extlinux => extlinux::system_partition(),
-        BootMethod::RaspberryPi => raspberry_pi::system_partition(&command_line),
+        BootMethod::RaspberryPi => raspberry_pi::system_partition(&command_line, &initrd),
     };
     if let Breakage::SystemPartition(change) = breakage {
         change(&mut esp);
@@ -128,7 +135,7 @@ pub(super) fn build(
     };
     fat::write(&esp, &NoContent, &options, &mut disk.window(slot.offset, slot.size)).unwrap();
     if let Some(slot) = layout.slot(Role::App) {
-        let mut app = extlinux::app(&command_line);
+        let mut app = extlinux::app(&command_line, &initrd);
         if let Breakage::App(change) = breakage {
             change(&mut app);
         }
@@ -221,11 +228,11 @@ fn write_root(disk: &DiskFile, layout: &Layout, root: &FileTree) -> RootHash {
     verity::format(data, summary.size, &params, &mut disk.window(tree.offset, tree.size)).unwrap()
 }
 
-fn system_partition(command_line: &str) -> FileTree {
+fn system_partition(command_line: &str, initrd: &[u8]) -> FileTree {
     let mut esp = FileTree::new(metadata(0o755, 0, 0), owner());
     add(&mut esp, "EFI/BOOT/BOOTX64.EFI", 0o644, &stub());
     add(&mut esp, "loader/loader.conf", 0o644, b"timeout 0\neditor no\n");
-    add(&mut esp, IMAGE, 0o644, &kernel_image(command_line, RELEASE));
+    add(&mut esp, IMAGE, 0o644, &kernel_image(command_line, RELEASE, initrd));
     esp
 }
 
@@ -233,23 +240,14 @@ fn system_partition(command_line: &str) -> FileTree {
 pub(super) const SORTED_LAST: &str = "ID=debian\nIMAGE_ID=debian-factory-reset\n";
 
 /// A kernel image with every section and profile.
-pub(super) fn kernel_image(command_line: &str, release: &str) -> Vec<u8> {
+pub(super) fn kernel_image(command_line: &str, release: &str, initrd: &[u8]) -> Vec<u8> {
     let reset = format!("{command_line} goni.factory-reset");
     let own = [(".osrel", SORTED_LAST), (".cmdline", &reset)];
-    profiled_image(command_line, release, &[("main", &[]), ("factory-reset", &own)])
+    profiled_image(command_line, release, initrd, &[("main", &[]), ("factory-reset", &own)])
 }
 
 /// A kernel image with every section and these profiles: name, and sections of its own.
 pub(super) fn profiled_image(
-    command_line: &str,
-    release: &str,
-    profiles: &[(&str, &[(&'static str, &str)])],
-) -> Vec<u8> {
-    carrying_image(command_line, release, &initrd(&["disk", "bus"]), profiles)
-}
-
-/// The same with an initrd of its own.
-pub(super) fn carrying_image(
     command_line: &str,
     release: &str,
     initrd: &[u8],
@@ -271,14 +269,25 @@ pub(super) fn carrying_image(
     image
 }
 
+/// The modules that the initrd has.
+pub(super) const DRIVERS: [&str; 2] = ["disk", "bus"];
+
 /// An initrd with these modules.
 pub(super) fn initrd(modules: &[&str]) -> Vec<u8> {
+    packed(&initrd_tree(modules))
+}
+
+fn initrd_tree(modules: &[&str]) -> FileTree {
     let mut tree = FileTree::new(metadata(0o755, 0, 0), owner());
     for name in modules {
         add(&mut tree, &module_file(name), 0o644, b"a module");
     }
+    tree
+}
+
+fn packed(tree: &FileTree) -> Vec<u8> {
     let mut packed = zstd::Encoder::new(Vec::new(), 1).unwrap();
-    cpio::write(&tree, &NoContent, &mut packed).unwrap();
+    cpio::write(tree, &NoContent, &mut packed).unwrap();
     packed.finish().unwrap()
 }
 

@@ -19,8 +19,8 @@ use uuid::Uuid;
 
 use super::evidence::Evidence;
 use super::sample::{
-    ADDED, Breakage, IMAGE, RELEASE, SORTED_LAST, Sample, add, build, byte, carrying_image, chmod, directory,
-    edit, flip, initrd, kernel_image, link, metadata, module, module_file, own, partition_uuid, path,
+    ADDED, Breakage, DRIVERS, IMAGE, RELEASE, SORTED_LAST, Sample, add, build, byte, chmod, directory, edit,
+    flip, initrd, kernel_image, link, metadata, module, module_file, own, partition_uuid, path,
     place_of_noise, plain_module, profiled_image, put, stub, tail, write_at,
 };
 use super::{CHECKS, Expectations, Findings, VerifyError, inspect};
@@ -91,7 +91,7 @@ const BREAKAGES: &[(&str, Breakage, &str, &str)] = &[
         add(esp, "EFI/BOOT/BOOTX64.EFI", 0o644, &stub);
     }), "esp", "arm64"),
     ("a loader that is none", Breakage::SystemPartition(|esp| add(esp, "EFI/BOOT/BOOTX64.EFI", 0o644, b"MZ")), "esp", "corrupt PE file"),
-    ("a second kernel image", Breakage::SystemPartition(|esp| add(esp, "EFI/Linux/goni_0.0.9.efi", 0o644, &kernel_image("ro", RELEASE))), "esp", "2: "),
+    ("a second kernel image", Breakage::SystemPartition(|esp| add(esp, "EFI/Linux/goni_0.0.9.efi", 0o644, &kernel_image("ro", RELEASE, &initrd(&DRIVERS)))), "esp", "2: "),
     ("an image whose tries are counted", Breakage::SystemPartition(|esp| {
         let inode = esp.get(&path(IMAGE)).unwrap().clone();
         esp.remove(&path(IMAGE)).unwrap();
@@ -264,10 +264,7 @@ fn reset(line: &str) -> ProfileOf {
 
 /// Replaces the kernel image by one with another initrd.
 fn carry(esp: &mut FileTree, initrd: &[u8]) {
-    let line = command_line(esp);
-    let reset = format!("{line} goni.factory-reset");
-    let own = [(".osrel", SORTED_LAST), (".cmdline", reset.as_str())];
-    let image = carrying_image(&line, RELEASE, initrd, &[("main", &[]), ("factory-reset", &own)]);
+    let image = kernel_image(&command_line(esp), RELEASE, initrd);
     add(esp, IMAGE, 0o644, &image);
 }
 
@@ -291,7 +288,7 @@ fn profiles(esp: &mut FileTree, make: fn(&str) -> Vec<ProfileOf>) {
     let own: Vec<Vec<_>> =
         made.iter().map(|(_, own)| own.iter().map(|(name, text)| (*name, text.as_str())).collect()).collect();
     let all: Vec<_> = made.iter().zip(&own).map(|((id, _), own)| (*id, own.as_slice())).collect();
-    let image = profiled_image(&line, RELEASE, &all);
+    let image = profiled_image(&line, RELEASE, &initrd(&DRIVERS), &all);
     add(esp, IMAGE, 0o644, &image);
 }
 

@@ -1,27 +1,21 @@
 //! The EFI system partition, as `fatfs` reads it.
 
 mod chains;
+mod contents;
 
 use std::collections::BTreeMap;
 use std::io::{self, Read as _, Seek as _, SeekFrom};
 
 use fatfs::{Dir, FatType, FileSystem, FsOptions};
 use goni_disk::uki::{self, Image, Label, Section};
-use goni_model::digest::Sha256Digest;
-use goni_model::number::to_u64;
-use sha2::{Digest as _, Sha256};
 
 use crate::host::image::Window;
 use chains::Geometry;
+pub(in crate::verify) use contents::Contents;
 
 /// Deepest directory, and most files, that are looked at.
 const DEPTH_LIMIT: usize = 8;
 const FILES_LIMIT: usize = 10_000;
-
-/// Bytes that are digested together.
-const PIECE: usize = 64 << 10;
-/// Most bytes of a file that is read whole.
-const FILE_LIMIT: u64 = 256 << 20;
 
 /// Sections of kernel images that are read: texts, each below this size.
 const TEXTS: [&str; 3] = [".osrel", ".cmdline", ".uname"];
@@ -132,56 +126,6 @@ impl SystemPartition {
             _ => None,
         })
     }
-}
-
-/// A file system that was read, opened once more to digest what is in it.
-pub(in crate::verify) struct Digests<'a>(FileSystem<Window<'a>>);
-
-impl<'a> Digests<'a> {
-    /// Opens it.
-    pub(in crate::verify) fn open(window: Window<'a>) -> io::Result<Self> {
-        FileSystem::new(window, FsOptions::new().update_accessed_date(false)).map(Self)
-    }
-
-    /// Size and digest of a file.
-    pub(in crate::verify) fn file(&self, path: &str) -> io::Result<(u64, Sha256Digest)> {
-        digest(&mut self.0.root_dir().open_file(path)?)
-    }
-
-    /// The digest of each section of a program, in the order of its table.
-    pub(in crate::verify) fn sections(&self, path: &str, image: &Image) -> io::Result<Vec<Sha256Digest>> {
-        let mut file = self.0.root_dir().open_file(path)?;
-        let digests = image.sections.iter().map(|section| {
-            file.seek(SeekFrom::Start(section.offset))?;
-            digest(&mut (&mut file).take(section.size)).map(|(_, digest)| digest)
-        });
-        digests.collect()
-    }
-}
-
-/// How much there is to be read, and its digest.
-fn digest(bytes: &mut impl io::Read) -> io::Result<(u64, Sha256Digest)> {
-    let (mut hasher, mut piece, mut size) = (Sha256::new(), vec![0; PIECE], 0);
-    loop {
-        let count = bytes.read(&mut piece)?;
-        if count == 0 {
-            return Ok((size, Sha256Digest::finish(hasher)));
-        }
-        hasher.update(&piece[..count]);
-        size += to_u64(count);
-    }
-}
-
-/// The bytes of a file, of a partition that [`SystemPartition::read`] found whole.
-pub(super) fn file(mut window: Window<'_>, place: &str) -> io::Result<Vec<u8>> {
-    window.seek(SeekFrom::Start(0))?;
-    let file_system = FileSystem::new(window, FsOptions::new().update_accessed_date(false))?;
-    let mut bytes = Vec::new();
-    file_system.root_dir().open_file(place)?.take(FILE_LIMIT + 1).read_to_end(&mut bytes)?;
-    if to_u64(bytes.len()) > FILE_LIMIT {
-        return Err(io::Error::new(io::ErrorKind::InvalidData, "it is too much to look at"));
-    }
-    Ok(bytes)
 }
 
 /// Reads and checks what `fatfs` takes for granted, and that the spare boot sector is the same.

@@ -6,7 +6,7 @@ use goni_model::number::to_u64;
 
 use crate::inspection::{Boot, BootFile, Profile, Section};
 use crate::verify::esp::IMAGES;
-use crate::verify::evidence::{Digests, Evidence, chain};
+use crate::verify::evidence::{Contents, Evidence, chain};
 use crate::verify::objection::Objection;
 
 /// What boots, as far as the partitions it is on can be read.
@@ -26,13 +26,13 @@ pub(super) fn read(evidence: &Evidence<'_>) -> Result<Boot, String> {
     }
     let of_esp = |error: std::io::Error| format!("the EFI system partition: {}", chain(&error));
     if let (Some(esp), Some(window)) = (evidence.esp.found(), evidence.window(Role::Esp)) {
-        let digests = Digests::open(window).map_err(of_esp)?;
+        let contents = Contents::open(window).map_err(of_esp)?;
         for path in esp.files.keys() {
-            let (size, sha256) = digests.file(path).map_err(of_esp)?;
+            let (size, sha256) = contents.digest(path).map_err(of_esp)?;
             boot.files.push(BootFile { partition: Role::Esp, path: path.clone(), size, sha256 });
         }
         if let Some((path, program)) = esp.programs(IMAGES).next() {
-            let sums = digests.sections(path, &program.image).map_err(of_esp)?;
+            let sums = contents.sections(path, &program.image).map_err(of_esp)?;
             let mut labels = program.profiles.iter().map(|profile| profile.label.id.clone());
             let mut profile = None;
             for (section, sha256) in program.image.sections.iter().zip(sums) {

@@ -2,7 +2,7 @@
 
 use goni_disk::tree::FileTree;
 
-use super::{RELEASE, add, initrd, metadata, noise, owner, stub};
+use super::{RELEASE, add, metadata, noise, owner, stub};
 
 /// A device tree, as far as anybody looks.
 pub(super) const TREE: &[u8] = b"\xD0\x0D\xFE\xEDa device tree";
@@ -17,7 +17,7 @@ pub(super) fn system_partition() -> FileTree {
 }
 
 /// What the loader reads.
-pub(super) fn app(command_line: &str) -> FileTree {
+pub(super) fn app(command_line: &str, initrd: &[u8]) -> FileTree {
     let mut app = FileTree::new(metadata(0o755, 0, 0), owner());
     let files = format!(
         "  LINUX /boot/vmlinuz-{RELEASE}\n  INITRD /boot/initrd-{RELEASE}\n  FDT /boot/dtb/board.dtb\n"
@@ -29,7 +29,7 @@ pub(super) fn app(command_line: &str) -> FileTree {
     );
     add(&mut app, "boot/extlinux/extlinux.conf", 0o644, config.as_bytes());
     add(&mut app, &format!("boot/vmlinuz-{RELEASE}"), 0o644, &noise());
-    add(&mut app, &format!("boot/initrd-{RELEASE}"), 0o644, &initrd(&["disk", "bus"]));
+    add(&mut app, &format!("boot/initrd-{RELEASE}"), 0o644, initrd);
     add(&mut app, "boot/dtb/board.dtb", 0o644, TREE);
     app
 }

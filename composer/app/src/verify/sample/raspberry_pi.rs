@@ -2,7 +2,7 @@
 
 use goni_disk::tree::FileTree;
 
-use super::{RELEASE, add, initrd, metadata, noise, owner};
+use super::{RELEASE, add, metadata, noise, owner};
 
 /// What the target tells the firmware besides.
 pub(super) const SETTING: &str = "usb_max_current_enable=1";
@@ -21,7 +21,7 @@ pub(super) fn kernel() -> Vec<u8> {
 }
 
 /// What the firmware reads.
-pub(super) fn system_partition(command_line: &str) -> FileTree {
+pub(super) fn system_partition(command_line: &str, initrd: &[u8]) -> FileTree {
     let mut esp = FileTree::new(metadata(0o755, 0, 0), owner());
     let config = format!(
         "# a comment\n[all]\narm_64bit=1\nkernel=vmlinuz-{RELEASE}\ninitramfs initrd-{RELEASE} followkernel\n\
@@ -31,7 +31,7 @@ pub(super) fn system_partition(command_line: &str) -> FileTree {
     add(&mut esp, "cmdline.txt", 0o644, format!("{command_line}\n").as_bytes());
     add(&mut esp, "factory-reset.txt", 0o644, format!("{command_line} goni.factory-reset\n").as_bytes());
     add(&mut esp, &format!("vmlinuz-{RELEASE}"), 0o644, &kernel());
-    add(&mut esp, &format!("initrd-{RELEASE}"), 0o644, &initrd(&["disk", "bus"]));
+    add(&mut esp, &format!("initrd-{RELEASE}"), 0o644, initrd);
     add(&mut esp, "board.dtb", 0o644, super::extlinux::TREE);
     add(&mut esp, "overlays/fan.dtbo", 0o644, OVERLAY);
     add(&mut esp, "start4.elf", 0o644, b"firmware");

@@ -7,7 +7,7 @@ use goni_model::size::SectorSize;
 use goni_model::target::BootMethod;
 
 use super::{
-    BOARD, Breakage, IMAGE, RELEASE, add, byte, edit, failed, flip, initrd, outcome, path, verified_by,
+    BOARD, Breakage, IMAGE, KEY, RELEASE, add, byte, edit, failed, flip, initrd, outcome, path, verified_by,
     write_at,
 };
 use crate::host::disk_file::DiskFile;
@@ -49,6 +49,8 @@ pub(super) const BREAKAGES: &[(&str, Breakage, &str, &str)] = &[
     ("a device tree that the root does not have", Breakage::Root(|root| { root.remove(&path("usr/lib/linux-image-6.12.0-test/acme/board.dtb")).unwrap(); }), "extlinux", "the root has none"),
     ("another kernel", Breakage::App(|app| add(app, &format!("boot/vmlinuz-{RELEASE}"), 0o644, b"another")), "extlinux", "it differs"),
     ("something else", Breakage::App(|app| add(app, "boot/extlinux/extlinux.conf.old", 0o644, b"x")), "extlinux", "extlinux.conf.old"),
+    ("a token where the loader reads", Breakage::App(|app| config(app, "TIMEOUT 30", "# https://me:hunter22@example.org/\nTIMEOUT 30")), "no-tokens", "`app:/boot/extlinux/extlinux.conf`"),
+    ("a key in the initrd", Breakage::Initrd(|initrd| add(initrd, "etc/x", 0o600, KEY)), "no-secrets", "`initrd:/etc/x`"),
     ("an initrd without a driver of the root", Breakage::App(|app| add(app, &format!("boot/initrd-{RELEASE}"), 0o644, &initrd(&["bus"]))), "board", "disk.ko.xz"),
 ];
 

@@ -8,8 +8,8 @@ use goni_model::size::SectorSize;
 use goni_model::target::BootMethod;
 
 use super::{
-    BOARD, Breakage, RELEASE, add, edit, failed, flip, initrd, outcome, partition_uuid, path, verified_by,
-    write_at,
+    BOARD, Breakage, KEY, RELEASE, add, edit, failed, flip, initrd, outcome, partition_uuid, path,
+    verified_by, write_at,
 };
 
 const CONFIG: &str = "config.txt";
@@ -57,6 +57,8 @@ pub(super) const BREAKAGES: &[(&str, Breakage, &str, &str)] = &[
     ("another overlay", Breakage::SystemPartition(|esp| add(esp, "overlays/fan.dtbo", 0o644, b"x")), "raspberrypi", "it differs"),
     ("other firmware", Breakage::SystemPartition(|esp| add(esp, "start4.elf", 0o644, b"x")), "raspberrypi", "it differs"),
     ("something else", Breakage::SystemPartition(|esp| add(esp, "autoboot.txt", 0o644, b"x")), "raspberrypi", "the root has none"),
+    ("a token where the loader reads", Breakage::SystemPartition(|esp| config(esp, "# a comment", "# https://me:hunter22@example.org/")), "no-tokens", "`esp:/config.txt`"),
+    ("a key in the initrd", Breakage::Initrd(|initrd| add(initrd, "etc/x", 0o600, KEY)), "no-secrets", "`initrd:/etc/x`"),
     ("an initrd without a driver of the root", Breakage::SystemPartition(|esp| add(esp, &format!("initrd-{RELEASE}"), 0o644, &initrd(&["bus"]))), "board", "disk.ko.xz"),
 ];
 
