@@ -307,52 +307,10 @@ fn a_key_that_has_to_be_put_there_is_asked_for_in_one_error() {
     }
 }
 
-/// The packages of a Jetson's target, by their names, with the relations that matter.
-fn jetson() -> Vec<Package> {
-    let stand_in = |name, fields: &str| Package { arch: "arm64", ..Package::new(name, fields) };
-    let core = "Depends: nvidia-l4t-core (= 39.2.0-1)\n";
-    [
-        "nvidia-l4t-init",
-        "nvidia-l4t-kernel",
-        "nvidia-l4t-kernel-dtbs",
-        "nvidia-l4t-kernel-module-configs",
-        "nvidia-l4t-kernel-oot-modules",
-        "nvidia-l4t-nvml",
-        "nvidia-l4t-nvpmodel",
-        "nvidia-l4t-nvfancontrol",
-        "nvidia-l4t-tools",
-        "nvidia-l4t-firmware",
-        "nvidia-l4t-xusb-firmware",
-        "nvgpu",
-        "openrm",
-    ]
-    .into_iter()
-    .map(|name| stand_in(name, core))
-    .chain([
-        stand_in("nvidia-l4t-core", "Depends: libffi8, libc6 (>= 2.34)\n"),
-        stand_in("nvidia-l4t-cuda", "Depends: nvidia-l4t-core (= 39.2.0-1), nvgpu | openrm\n"),
-    ])
-    .collect()
-}
-
 #[test]
 fn the_recipes_for_jetson_are_locked_from_an_archive_of_such_names() {
     let project = Project::new();
-    let key = Key::new();
-    vendor::write(&project.path().join("vendor"), &jetson(), &key, &date(-1), "");
-    fs::create_dir(project.path().join("keys")).unwrap();
-    fs::write(project.path().join("keys/nvidia-jetson-ota-public.asc"), key.armored()).unwrap();
-    let recipe = project.path().join("recipes/jetson.toml");
-    let mut text = fs::read_to_string(&recipe).unwrap();
-    for (from, to) in [
-        ("https://repo.download.nvidia.com/jetson/common", "file:vendor"),
-        ("https://repo.download.nvidia.com/jetson/som", "file:vendor"),
-        ("3C6D1FF3100C8C3ABB0869C0E6543461A9996195", key.fingerprint().as_str()),
-    ] {
-        assert!(text.contains(from), "{from}");
-        text = text.replace(from, to);
-    }
-    fs::write(&recipe, text).unwrap();
+    vendor::for_jetson(&project, &vendor::jetson());
     for (name, gpu, other) in [("jetson", "nvgpu", "openrm"), ("jetson-thor", "openrm", "nvgpu")] {
         let path = format!("recipes/{name}.toml");
         let output = good(project.program(&["lock", &path]).output().unwrap());

@@ -6,10 +6,10 @@
 #![expect(clippy::print_stderr, reason = "a test that is skipped says so")]
 
 mod common;
+mod loopback;
 
 use std::fs;
-use std::io::{BufRead as _, BufReader, Write as _};
-use std::net::{TcpListener, TcpStream};
+use std::io::{BufRead as _, BufReader};
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
@@ -24,7 +24,8 @@ use goni_compose::host::mirror::Mirrors;
 use goni_model::digest::Sha256Digest;
 use goni_model::lock::Lock;
 
-use common::{Project, STEM, alone, good, in_private_mounts, is_root, said};
+use common::{Project, STEM, alone, edit, good, in_private_mounts, is_root, said};
+use loopback::serve;
 
 /// A lock of today.
 static LOCK: LazyLock<String> = LazyLock::new(|| {
@@ -40,13 +41,6 @@ fn project() -> Project {
     fs::create_dir(project.out()).unwrap();
     fs::write(project.out().join(format!("{STEM}.raw")), "the image of yesterday").unwrap();
     project
-}
-
-/// Changes a text of a file that is there once.
-fn edit(path: &Path, from: &str, to: &str) {
-    let text = fs::read_to_string(path).unwrap();
-    assert_eq!(text.matches(from).count(), 1, "{from} in {text}");
-    fs::write(path, text.replace(from, to)).unwrap();
 }
 
 /// Sees that a command ends with an exit code and says all of this, a line each; returns all it said.
@@ -73,28 +67,6 @@ fn build_refused(project: &Project, arguments: &[&str], code: i32, lines: &[&str
     let recipe = project.recipe();
     let arguments = [&["build", "--quiet", recipe.to_str().unwrap()], arguments].concat();
     refused(project, project.program(&arguments), code, lines)
-}
-
-/// Answers requests on the loopback with what `respond` has for a path, until the process ends.
-fn serve(respond: impl Fn(&str) -> Option<Vec<u8>> + Send + Sync + 'static) -> String {
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    let url = format!("http://{}/debian", listener.local_addr().unwrap());
-    let answer = move |stream: TcpStream| -> std::io::Result<()> {
-        let mut lines = BufReader::new(&stream).lines();
-        let first = lines.next().transpose()?.unwrap_or_default();
-        while lines.next().transpose()?.is_some_and(|line| !line.is_empty()) {}
-        let found = respond(first.split(' ').nth(1).unwrap_or_default());
-        let status = if found.is_some() { "200 OK" } else { "404 Not Found" };
-        let body = found.unwrap_or_default();
-        let length = body.len();
-        write!(&stream, "HTTP/1.1 {status}\r\nContent-Length: {length}\r\nConnection: close\r\n\r\n")?;
-        (&stream).write_all(&body)
-    };
-    std::thread::spawn(move || {
-        // A client that has seen enough may go at any time.
-        listener.incoming().for_each(|stream| drop(stream.and_then(&answer)));
-    });
-    url
 }
 
 /// A project that has no lock yet.
@@ -220,7 +192,7 @@ fn an_altered_release_file_is_refused() {
     assert_ne!(altered, text);
     let mirror = serve(move |path| path.ends_with("/trixie/InRelease").then(|| altered.clone().into_bytes()));
     let (project, cache) = (project_without_lock(), tempfile::tempdir().unwrap());
-    let lock = against(&project, "lock", cache.path(), &mirror);
+    let lock = against(&project, "lock", cache.path(), &format!("{mirror}/debian"));
     refused(&project, lock, 3, &["reading `dists/trixie/InRelease` of archive `debian`", "signature"]);
 }
 
@@ -236,7 +208,7 @@ fn forged_and_cut_and_padded_packages_are_refused() {
             Some(vec![0; usize::try_from(package.size.checked_add_signed(change)?).unwrap()])
         });
         let (project, cache) = (project(), tempfile::tempdir().unwrap());
-        let build = against(&project, "build", cache.path(), &mirror);
+        let build = against(&project, "build", cache.path(), &format!("{mirror}/debian"));
         refused(&project, build, 3, &["caused by: fetching `", expected]);
         assert!(
             !cache.path().join("trees").read_dir().unwrap().any(|it| it

@@ -5,6 +5,7 @@
 #![expect(clippy::print_stderr, reason = "a test that is skipped says so")]
 
 mod bill_judge;
+#[expect(dead_code, reason = "other tests need the rest")]
 mod common;
 
 use std::collections::BTreeMap;

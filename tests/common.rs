@@ -78,6 +78,13 @@ pub(crate) fn alone() -> MutexGuard<'static, ()> {
     ALONE.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
+/// Changes a text of a file that is there once.
+pub(crate) fn edit(path: &Path, from: &str, to: &str) {
+    let text = fs::read_to_string(path).unwrap();
+    assert_eq!(text.matches(from).count(), 1, "{from} in {text}");
+    fs::write(path, text.replace(from, to)).unwrap();
+}
+
 /// What was said on standard error.
 pub(crate) fn said(output: &Output) -> String {
     String::from_utf8(output.stderr.clone()).unwrap()

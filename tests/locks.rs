@@ -7,10 +7,9 @@
 
 #[expect(dead_code, reason = "shared with tests that use more of it")]
 mod common;
+mod loopback;
 
 use std::fs;
-use std::io::{BufRead as _, BufReader, Write as _};
-use std::net::{TcpListener, TcpStream};
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
@@ -22,7 +21,8 @@ use goni_model::lock::ledger::AccountKind;
 use goni_model::lock::{InputKind, Lock};
 use tempfile::TempDir;
 
-use common::{Project, alone, good, is_root, said};
+use common::{Project, alone, edit, good, is_root, said};
+use loopback::serve;
 
 const RECIPE: &str = "recipes/qemu-x86_64.toml";
 
@@ -50,12 +50,6 @@ fn ends(output: &Output, code: i32, words: &[&str]) {
         assert!(said.contains(word), "`{word}` in\n{said}");
     }
     assert!(!said.contains("panicked"), "{said}");
-}
-
-fn edit(path: &Path, from: &str, to: &str) {
-    let text = fs::read_to_string(path).unwrap();
-    assert_eq!(text.matches(from).count(), 1, "{from} in {text}");
-    fs::write(path, text.replace(from, to)).unwrap();
 }
 
 #[test]
@@ -447,28 +441,6 @@ fn an_id_that_drifts_fails_the_build_and_can_be_accepted() {
         let output = run(&project, arguments);
         ends(&output, 5, &[&format!("user `messagebus`, id {was}, is new, an id reserved for `former`")]);
     }
-}
-
-/// Answers requests on the loopback with what `respond` has for a path, until the process ends.
-fn serve(respond: impl Fn(&str) -> Option<Vec<u8>> + Send + Sync + 'static) -> String {
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    let url = format!("http://{}", listener.local_addr().unwrap());
-    let answer = move |stream: TcpStream| -> std::io::Result<()> {
-        let mut lines = BufReader::new(&stream).lines();
-        let first = lines.next().transpose()?.unwrap_or_default();
-        while lines.next().transpose()?.is_some_and(|line| !line.is_empty()) {}
-        let found = respond(first.split(' ').nth(1).unwrap_or_default());
-        let status = if found.is_some() { "200 OK" } else { "404 Not Found" };
-        let body = found.unwrap_or_default();
-        let length = body.len();
-        write!(&stream, "HTTP/1.1 {status}\r\nContent-Length: {length}\r\nConnection: close\r\n\r\n")?;
-        (&stream).write_all(&body)
-    };
-    std::thread::spawn(move || {
-        // A client that has seen enough may go at any time.
-        listener.incoming().for_each(|stream| drop(stream.and_then(&answer)));
-    });
-    url
 }
 
 #[test]

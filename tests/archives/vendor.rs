@@ -13,6 +13,8 @@ use sequoia_openpgp::policy::StandardPolicy;
 use sequoia_openpgp::serialize::SerializeInto as _;
 use sequoia_openpgp::serialize::stream::{Message, Signer};
 
+use crate::common::Project;
+
 /// A package to be made.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Package {
@@ -172,4 +174,51 @@ pub(crate) fn write(folder: &Path, packages: &[Package], key: &Key, signed: &str
     );
     fs::write(suite.join("InRelease"), key.sign(&release)).unwrap();
     folder.to_owned()
+}
+
+/// The packages of a Jetson's target, by their names, with the relations that matter.
+pub(crate) fn jetson() -> Vec<Package> {
+    let stand_in = |name, fields: &str| Package { arch: "arm64", ..Package::new(name, fields) };
+    let core = "Depends: nvidia-l4t-core (= 39.2.0-1)\n";
+    [
+        "nvidia-l4t-init",
+        "nvidia-l4t-kernel",
+        "nvidia-l4t-kernel-dtbs",
+        "nvidia-l4t-kernel-module-configs",
+        "nvidia-l4t-kernel-oot-modules",
+        "nvidia-l4t-nvml",
+        "nvidia-l4t-nvpmodel",
+        "nvidia-l4t-nvfancontrol",
+        "nvidia-l4t-tools",
+        "nvidia-l4t-firmware",
+        "nvidia-l4t-xusb-firmware",
+        "nvgpu",
+        "openrm",
+    ]
+    .into_iter()
+    .map(|name| stand_in(name, core))
+    .chain([
+        stand_in("nvidia-l4t-core", "Depends: libffi8, libc6 (>= 2.34)\n"),
+        stand_in("nvidia-l4t-cuda", "Depends: nvidia-l4t-core (= 39.2.0-1), nvgpu | openrm\n"),
+    ])
+    .collect()
+}
+
+/// Puts an archive of such packages, newly signed, in the place of NVIDIA's for the recipes of Jetson.
+pub(crate) fn for_jetson(project: &Project, packages: &[Package]) {
+    let key = Key::new();
+    write(&project.path().join("vendor"), packages, &key, &date(-1), "");
+    fs::create_dir(project.path().join("keys")).unwrap();
+    fs::write(project.path().join("keys/nvidia-jetson-ota-public.asc"), key.armored()).unwrap();
+    let recipe = project.path().join("recipes/jetson.toml");
+    let mut text = fs::read_to_string(&recipe).unwrap();
+    for (from, to) in [
+        ("https://repo.download.nvidia.com/jetson/common", "file:vendor"),
+        ("https://repo.download.nvidia.com/jetson/som", "file:vendor"),
+        ("3C6D1FF3100C8C3ABB0869C0E6543461A9996195", key.fingerprint().as_str()),
+    ] {
+        assert!(text.contains(from), "{from}");
+        text = text.replace(from, to);
+    }
+    fs::write(recipe, text).unwrap();
 }

@@ -21,8 +21,8 @@ use std::path::PathBuf;
 use goni_model::lock::Lock;
 use serde_json::Value;
 
-use common::{Project, good};
-use vendor::{Key, Package, date};
+use common::{Project, edit, good};
+use vendor::Package;
 
 /// What Debian's kernel has not: the driver of the board's PCIe. A board needs it, a shadow does not.
 const NOT_DEBIANS: [(&str, &str); 2] = [
@@ -99,55 +99,20 @@ fn as_nvidia_has_it(data: &[u8]) -> Vec<u8> {
 
 /// What the target asks for, by the real names; the kernel is one.
 fn stand_ins(kernel: Vec<u8>) -> Vec<Package> {
-    let stand_in = |name, fields: &str| Package { arch: "arm64", ..Package::new(name, fields) };
-    let core = "Depends: nvidia-l4t-core (= 39.2.0-1)\n";
-    [
-        "nvidia-l4t-init",
-        "nvidia-l4t-kernel-dtbs",
-        "nvidia-l4t-kernel-module-configs",
-        "nvidia-l4t-kernel-oot-modules",
-        "nvidia-l4t-nvml",
-        "nvidia-l4t-nvpmodel",
-        "nvidia-l4t-nvfancontrol",
-        "nvidia-l4t-tools",
-        "nvidia-l4t-firmware",
-        "nvidia-l4t-xusb-firmware",
-        "nvgpu",
-    ]
-    .into_iter()
-    .map(|name| stand_in(name, core))
-    .chain([
-        stand_in("nvidia-l4t-core", "Depends: libffi8, libc6 (>= 2.34)\n"),
-        stand_in("nvidia-l4t-cuda", "Depends: nvidia-l4t-core (= 39.2.0-1), nvgpu | openrm\n"),
-        Package { tree: kernel, ..stand_in("nvidia-l4t-kernel", &format!("{core}Installed-Size: 180000\n")) },
-    ])
-    .collect()
+    let mut packages = vendor::jetson();
+    let package = packages.iter_mut().find(|package| package.name == "nvidia-l4t-kernel").unwrap();
+    package.fields.push_str("Installed-Size: 180000\n");
+    package.tree = kernel;
+    packages
 }
 
 /// A project whose recipe for Jetson is locked from such an archive.
 fn project() -> Project {
     let project = Project::new();
     let kernel = as_nvidia_has_it(&data_archive(&debians_kernel(&project)));
-    let key = Key::new();
-    vendor::write(&project.path().join("vendor"), &stand_ins(kernel), &key, &date(-1), "");
-    fs::create_dir(project.path().join("keys")).unwrap();
-    fs::write(project.path().join("keys/nvidia-jetson-ota-public.asc"), key.armored()).unwrap();
-    let fingerprint = key.fingerprint();
-    let recipe = [
-        ("https://repo.download.nvidia.com/jetson/common", "file:vendor"),
-        ("https://repo.download.nvidia.com/jetson/som", "file:vendor"),
-        ("3C6D1FF3100C8C3ABB0869C0E6543461A9996195", fingerprint.as_str()),
-    ];
-    for (file, changes) in
-        [("recipes/jetson.toml", &recipe[..]), ("firmware/jetson-orin/target.toml", &NOT_DEBIANS[..])]
-    {
-        let path = project.path().join(file);
-        let mut text = fs::read_to_string(&path).unwrap();
-        for (from, to) in changes {
-            assert!(text.contains(from), "{from}");
-            text = text.replace(from, to);
-        }
-        fs::write(&path, text).unwrap();
+    vendor::for_jetson(&project, &stand_ins(kernel));
+    for (from, to) in NOT_DEBIANS {
+        edit(&project.path().join("firmware/jetson-orin/target.toml"), from, to);
     }
     project
 }

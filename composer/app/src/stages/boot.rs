@@ -7,6 +7,8 @@ mod device_trees;
 mod extlinux;
 pub(crate) mod method;
 mod raspberry_pi;
+#[cfg(test)]
+mod sample;
 mod systemd_boot;
 mod words;
 

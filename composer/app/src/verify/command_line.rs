@@ -4,7 +4,7 @@
 use goni_disk::verity::RootHash;
 use goni_model::layout::Role;
 
-use super::evidence::{Evidence, NodeKind};
+use super::evidence::{BootedAs, Evidence, NodeKind};
 use super::objection::{Objection, Verdict, equal, none};
 
 /// The ways to boot, the default first, and the word that each adds to the command line.
@@ -37,6 +37,16 @@ const FORBIDDEN: [&str; 19] = [
     "rd.systemd.unit=",
     "systemd.verity=",
 ];
+
+/// Each way to boot is the default with its own word besides; the line of the default.
+pub(super) fn inspect_ways(ways: &[BootedAs]) -> Result<&str, Objection> {
+    let line = ways.first().map(|way| way.command_line.as_str()).unwrap_or_default();
+    for (way, (id, word)) in ways.iter().zip(PROFILES) {
+        let meant = word.map_or_else(|| line.to_owned(), |word| format!("{line} {word}"));
+        equal(&format!("the command line of `{id}` is"), &meant, &way.command_line)?;
+    }
+    Ok(line)
+}
 
 /// The default way to boot is none of the others.
 pub(super) fn inspect_default(line: &str) -> Verdict {

@@ -55,11 +55,7 @@ pub(super) fn inspect(evidence: &Evidence<'_>) -> Verdict {
     equal("the labels are", meant.join(", "), labels.join(", "))?;
     equal("the default is", PROFILES[0].0, config.default.as_deref().unwrap_or("not named"))?;
     let booted = booted(app)?;
-    let line = booted.ways.first().map(|way| way.command_line.as_str()).unwrap_or_default();
-    for (way, (id, word)) in booted.ways.iter().zip(PROFILES) {
-        let meant = word.map_or_else(|| line.to_owned(), |word| format!("{line} {word}"));
-        equal(&format!("the command line of `{id}` is"), &meant, &way.command_line)?;
-    }
+    let line = command_line::inspect_ways(&booted.ways)?;
     let mut wanted = vec![CONFIG.to_owned()];
     for entry in &config.entries {
         for (key, place) in [("LINUX", &entry.linux), ("INITRD", &entry.initrd), ("FDT", &entry.tree)] {

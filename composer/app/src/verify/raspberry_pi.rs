@@ -61,11 +61,7 @@ pub(super) fn inspect(evidence: &Evidence<'_>) -> Verdict {
     let settings = board::board(root)?.map(|board| board.firmware_config).unwrap_or_default();
     equal("besides, the target's settings:", settings.join(", "), config.others.join(", "))?;
     let booted = booted(esp)?;
-    let line = booted.ways.first().map(|way| way.command_line.as_str()).unwrap_or_default();
-    for (way, (id, word)) in booted.ways.iter().zip(PROFILES) {
-        let meant = word.map_or_else(|| line.to_owned(), |word| format!("{line} {word}"));
-        equal(&format!("the command line of `{id}` is"), &meant, &way.command_line)?;
-    }
+    let line = command_line::inspect_ways(&booted.ways)?;
     if line.len() > LONGEST_COMMAND_LINE {
         let expected = format!("a command line of at most {LONGEST_COMMAND_LINE} bytes");
         return Err(Objection::differs(expected, line.len()));

@@ -91,63 +91,27 @@ impl Method for Extlinux {
 
 #[cfg(test)]
 mod tests {
-    use goni_disk::tree::{Content, FileTree, Kind, NoContent, TreePath};
-    use goni_model::arch::Arch;
-    use goni_model::document::source::Sources;
-    use goni_model::recipe::{self, Known};
-    use goni_model::target;
-    use goni_model::time::Timestamp;
-
     use super::*;
-    use crate::stages::boot::profiles;
-    use crate::stages::initrd::{InitrdError, Source};
+    use crate::stages::boot::sample::{self, TREE, filled, paths, text};
+    use crate::stages::initrd::InitrdError;
 
-    const DATE: Timestamp = Timestamp::from_seconds(0);
+    const LAUNCHER: (&str, &[u8]) = ("opt/acme/launcher.efi", b"a launcher");
 
-    /// A board with a device tree of this name.
-    fn board(device_tree: &str) -> Target {
-        let text = format!(
-            "summary = \"a board\"\narch = \"arm64\"\nkernel = {{ package = \"linux-image-arm64\" }}\n\
-             boot = \"extlinux\"\nloader = \"/opt/acme/launcher.efi\"\ndevice-trees = [\"{device_tree}\"]\n"
-        );
-        let mut sources = Sources::new();
-        let (file, _) = sources.add("target.toml", text.as_bytes());
-        target::check(&sources, &[file], "board".parse().unwrap()).unwrap()
+    fn board() -> Target {
+        sample::board(
+            "boot = \"extlinux\"\nloader = \"/opt/acme/launcher.efi\"\ndevice-trees = [\"acme/desk.dtb\"]\n",
+        )
     }
 
-    fn node() -> Recipe {
-        let mut sources = Sources::new();
-        let text = b"schema = 1\nname = \"node\"\nversion = \"1.2\"\ntarget = \"board\"\n";
-        let (file, _) = sources.add("recipe.toml", text);
-        let known = Known { targets: ["board".to_owned()].into(), ..Known::default() };
-        recipe::check(&sources, &[file], &known).unwrap().0
-    }
-
-    fn root(files: &[(&str, &[u8])]) -> FileTree {
-        tree(files.iter().map(|(place, bytes)| ((*place).to_owned(), bytes.to_vec())), DATE).unwrap()
-    }
-
-    fn take(root: &FileTree, target: &Target) -> Result<Taken, BootError> {
-        let source = Source { tree: root, content: &NoContent, arch: Arch::Arm64 };
-        Extlinux.take(&Stock::of(source), target, "6.8")
+    fn take(files: &[(&str, &[u8])]) -> Result<Taken, BootError> {
+        sample::taken(&Extlinux, files, &board())
     }
 
     #[test]
     fn a_loader_is_told_where_everything_is() {
-        let (recipe, target) = (node(), board("acme/desk.dtb"));
-        let files: [(&str, &[u8]); 2] = [
-            ("opt/acme/launcher.efi", b"a launcher"),
-            ("usr/lib/linux-image-6.8/acme/desk.dtb", b"\xD0\x0D\xFE\xEDtree"),
-        ];
-        let taken = take(&root(&files), &target).unwrap();
-        let kernel =
-            Kernel { release: "6.8".into(), image: b"kernel".to_vec(), initrd: b"initrd".to_vec(), taken };
-        let profiles = profiles("roothash=00 ro");
-        let order =
-            Order { kernel: &kernel, recipe: &recipe, target: &target, profiles: &profiles, date: DATE };
-        let filled = Extlinux.fill(&order).unwrap();
+        let files = [LAUNCHER, ("usr/lib/linux-image-6.8/acme/desk.dtb", TREE)];
+        let filled = filled(&Extlinux, &files, &board(), b"kernel".to_vec()).unwrap();
         let [(Role::Esp, esp), (Role::App, app)] = &filled[..] else { panic!() };
-        let paths = |tree: &FileTree| tree.iter().map(|(path, _)| path.to_string()).collect::<Vec<_>>();
         assert_eq!(paths(esp), ["/", "/EFI", "/EFI/BOOT", "/EFI/BOOT/BOOTAA64.EFI"]);
         assert_eq!(
             paths(app),
@@ -162,8 +126,6 @@ mod tests {
                 "/boot/vmlinuz-6.8"
             ]
         );
-        let config = app.get(&TreePath::parse(CONFIG.as_bytes()).unwrap()).unwrap();
-        let Kind::File(Content::Inline(config)) = &config.kind else { panic!() };
         let expected = "\
 # Written by goni-compose: the image is built anew, this file is not edited.
 TIMEOUT 30
@@ -184,27 +146,23 @@ LABEL factory-reset
   FDT /boot/dtb/desk.dtb
   APPEND roothash=00 ro goni.factory-reset
 ";
-        assert_eq!(String::from_utf8_lossy(config), expected);
+        assert_eq!(text(app, CONFIG), expected);
     }
 
     #[test]
     fn device_trees_are_found_wherever_packages_have_them_and_named_where_not() {
-        let launcher: (&str, &[u8]) = ("opt/acme/launcher.efi", b"a launcher");
-        let target = board("acme/desk.dtb");
         for folder in ["usr/lib/linux-image-6.8", "usr/lib/modules/6.8/dtb", "boot/dtb"] {
-            let place = format!("{folder}/acme/desk.dtb");
-            let taken = take(&root(&[launcher, (&place, b"\xD0\x0D\xFE\xED")]), &target).unwrap();
-            assert_eq!(taken["acme/desk.dtb"].len(), 4, "{folder}");
+            let taken = take(&[LAUNCHER, (&format!("{folder}/acme/desk.dtb"), TREE)]).unwrap();
+            assert_eq!(taken["acme/desk.dtb"], TREE, "{folder}");
         }
-        let missing = take(&root(&[launcher]), &target).unwrap_err().to_string();
+        let missing = take(&[LAUNCHER]).unwrap_err().to_string();
         assert_eq!(
             missing,
             "the target's `device-trees` name `acme/desk.dtb`, which kernel 6.8 does not have"
         );
-        let other = take(&root(&[launcher, ("boot/dtb/acme/desk.dtb", b"text")]), &target).unwrap_err();
+        let other = take(&[LAUNCHER, ("boot/dtb/acme/desk.dtb", b"text")]).unwrap_err();
         assert_eq!(other.to_string(), "`acme/desk.dtb` of the target's `device-trees` is no device tree");
-        let tree: (&str, &[u8]) = ("boot/dtb/acme/desk.dtb", b"\xD0\x0D\xFE\xED");
-        let error = take(&root(&[tree]), &target).unwrap_err();
+        let error = take(&[("boot/dtb/acme/desk.dtb", TREE)]).unwrap_err();
         assert_eq!(error.to_string(), "the target's `loader` is `/opt/acme/launcher.efi`");
         assert!(matches!(error, BootError::Loader { error: InitrdError::Missing { .. }, .. }));
     }

@@ -111,40 +111,13 @@ fn config(
 
 #[cfg(test)]
 mod tests {
-    use goni_disk::tree::{Content, FileTree, Kind, NoContent, TreePath};
-    use goni_model::arch::Arch;
-    use goni_model::document::source::Sources;
-    use goni_model::recipe::{self, Known};
-    use goni_model::target;
-    use goni_model::time::Timestamp;
+    use goni_disk::tree::{FileTree, TreePath};
 
     use super::*;
-    use crate::stages::boot::profiles;
-    use crate::stages::initrd::Source;
-
-    const DATE: Timestamp = Timestamp::from_seconds(0);
-    const TREE: &[u8] = b"\xD0\x0D\xFE\xEDtree";
+    use crate::stages::boot::sample::{self, TREE, paths, text};
 
     fn board(more: &str) -> Target {
-        let text = format!(
-            "summary = \"a board\"\narch = \"arm64\"\nkernel = {{ package = \"linux-image-arm64\" }}\n\
-             boot = \"raspberrypi\"\n{more}"
-        );
-        let mut sources = Sources::new();
-        let (file, _) = sources.add("target.toml", text.as_bytes());
-        target::check(&sources, &[file], "board".parse().unwrap()).unwrap()
-    }
-
-    fn node() -> Recipe {
-        let mut sources = Sources::new();
-        let text = b"schema = 1\nname = \"node\"\nversion = \"1.2\"\ntarget = \"board\"\n";
-        let (file, _) = sources.add("recipe.toml", text);
-        let known = Known { targets: ["board".to_owned()].into(), ..Known::default() };
-        recipe::check(&sources, &[file], &known).unwrap().0
-    }
-
-    fn root(files: &[(&str, &[u8])]) -> FileTree {
-        tree(files.iter().map(|(place, bytes)| ((*place).to_owned(), bytes.to_vec())), DATE).unwrap()
+        sample::board(&format!("boot = \"raspberrypi\"\n{more}"))
     }
 
     fn image() -> Vec<u8> {
@@ -155,25 +128,9 @@ mod tests {
 
     /// What is on the partition.
     fn filled(files: &[(&str, &[u8])], target: &Target, image: Vec<u8>) -> Result<FileTree, BootError> {
-        let root = root(files);
-        let source = Source { tree: &root, content: &NoContent, arch: Arch::Arm64 };
-        let taken = RaspberryPi.take(&Stock::of(source), target, "6.8")?;
-        let kernel = Kernel { release: "6.8".into(), image, initrd: b"initrd".to_vec(), taken };
-        let profiles = profiles("roothash=00 ro");
-        let recipe = node();
-        let order = Order { kernel: &kernel, recipe: &recipe, target, profiles: &profiles, date: DATE };
-        let mut filled = RaspberryPi.fill(&order)?;
+        let mut filled = sample::filled(&RaspberryPi, files, target, image)?;
         let (Some((Role::Esp, tree)), None) = (filled.pop(), filled.pop()) else { panic!() };
         Ok(tree)
-    }
-
-    fn text(tree: &FileTree, place: &str) -> String {
-        let Kind::File(Content::Inline(bytes)) =
-            &tree.get(&TreePath::parse(place.as_bytes()).unwrap()).unwrap().kind
-        else {
-            panic!("`{place}` is no file")
-        };
-        String::from_utf8(bytes.to_vec()).unwrap()
     }
 
     #[test]
@@ -181,9 +138,8 @@ mod tests {
         let target = board("device-trees = [\"broadcom/bcm2712-rpi-5-b.dtb\"]\n");
         let files = [("usr/lib/modules/6.8/dtb/broadcom/bcm2712-rpi-5-b.dtb", TREE)];
         let tree = filled(&files, &target, image()).unwrap();
-        let paths: Vec<String> = tree.iter().map(|(path, _)| path.to_string()).collect();
         assert_eq!(
-            paths,
+            paths(&tree),
             [
                 "/",
                 "/bcm2712-rpi-5-b.dtb",

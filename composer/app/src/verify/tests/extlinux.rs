@@ -7,8 +7,8 @@ use goni_model::size::SectorSize;
 use goni_model::target::BootMethod;
 
 use super::{
-    BOARD, Breakage, IMAGE, KEY, RELEASE, add, byte, edit, failed, flip, initrd, outcome, path, verified_by,
-    write_at,
+    BOARD, Breakage, IMAGE, KEY, RELEASE, add, byte, edit, flip, initrd, outcome, passes, path, turn_red,
+    verified_by, write_at,
 };
 use crate::host::disk_file::DiskFile;
 
@@ -77,18 +77,7 @@ fn config(app: &mut FileTree, from: &str, to: &str) {
 
 #[test]
 fn an_image_of_a_loader_that_reads_extlinux_passes() {
-    let (_, findings) = verified_by(BootMethod::Extlinux, SectorSize::B512, Breakage::Nothing).unwrap();
-    for finding in &findings.findings {
-        match finding.check.as_str() {
-            "uki" | "raspberrypi" => assert!(
-                matches!(&finding.outcome, Outcome::Skipped { reason } if reason.contains("extlinux"))
-            ),
-            "builder-paths" | "owned" => assert!(
-                matches!(&finding.outcome, Outcome::Skipped { reason } if reason.contains("only a build"))
-            ),
-            check => assert_eq!(finding.outcome, Outcome::Passed, "{check}"),
-        }
-    }
+    let (_, findings) = passes(BootMethod::Extlinux, SectorSize::B512);
     let facts = &findings.facts;
     assert_eq!(facts.kernel_image.as_deref(), Some(format!("boot/vmlinuz-{RELEASE}").as_str()));
     assert_eq!(facts.kernel_release.as_deref(), Some(RELEASE));
@@ -98,17 +87,7 @@ fn an_image_of_a_loader_that_reads_extlinux_passes() {
 
 #[test]
 fn each_breakage_of_it_turns_exactly_its_check_red() {
-    let mut wrong = Vec::new();
-    for (what, breakage, check, seen) in BREAKAGES {
-        let (_, findings) = verified_by(BootMethod::Extlinux, SectorSize::B512, *breakage).unwrap();
-        let shown = outcome(&findings, check);
-        let told = matches!(shown, Outcome::Failed { observed, .. } if observed.contains(seen));
-        if failed(&findings) != [*check] || !told {
-            let all: Vec<_> = findings.failures().collect();
-            wrong.push(format!("{what}: {check} should have seen `{seen}`: {all:?}"));
-        }
-    }
-    assert!(wrong.is_empty(), "{} of {}:\n{}", wrong.len(), BREAKAGES.len(), wrong.join("\n"));
+    turn_red(BootMethod::Extlinux, &[SectorSize::B512], BREAKAGES);
 }
 
 #[test]
