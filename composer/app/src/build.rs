@@ -7,7 +7,9 @@
 mod cache;
 mod documents;
 mod export;
+mod finished;
 pub(crate) mod inputs;
+mod make;
 mod manifest;
 pub(crate) mod modules;
 mod place;
@@ -18,42 +20,37 @@ pub mod twice;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use goni_disk::tree::FileTree;
 use goni_model::digest::Sha256Digest;
-use goni_model::layout::{Layout, Role};
+use goni_model::layout::Role;
 use goni_model::lock::Lock;
 use goni_model::name::Name;
 use goni_model::plan::{Plan, StageId, StageKind};
 use goni_model::recipe::OutputFormat;
 use goni_model::size::SectorSize;
-use goni_model::time::Timestamp;
 use uuid::Uuid;
 
 use crate::beside;
 use crate::bill::{self, Materials};
 use crate::failure::{Class, Classify, Failure};
-use crate::host::contents::{self, Contents};
-use crate::host::disk_file::DiskFile;
-use crate::host::files::lock::Lock as FileLock;
+use crate::host::contents;
 use crate::host::files::{self, FileError};
-use crate::host::image::Image;
 use crate::host::scratch::Scratch;
 use crate::host::toolbox;
+use crate::index;
 use crate::index::sizes::Since;
-use crate::index::{self, Index};
 use crate::lock::ids::{self, Completed};
 use crate::policy;
-use crate::progress::{Progress, Unit};
+use crate::progress::Progress;
 use crate::project::Project;
 use crate::provenance::{self, Ground};
 use crate::resolve;
 use crate::rules;
-use crate::stages::image::{self, Parts, Variant, Written};
-use crate::stages::modules::Recorded;
-use crate::stages::{board, boot, overlay, settings, state};
-use crate::verify::{self, Expectations, Meant};
+use crate::stages::image::{self, Parts};
 use crate::workshop::Workshop;
+use finished::finished;
+use make::{Made, make};
 
+pub(crate) use finished::{Finished, tree};
 pub use manifest::{Document, Effective, Manifest, OutputFile, PartitionLine};
 
 /// The version of the code that stages are identified by.
@@ -263,66 +260,6 @@ pub fn build(
     })
 }
 
-/// The tree of an image, with all that is laid into it.
-pub(crate) struct Finished {
-    /// The root.
-    pub(crate) root: FileTree,
-    /// The state, set apart from it.
-    pub(crate) state: FileTree,
-    /// The bytes of both.
-    pub(crate) contents: Contents,
-    /// Kernel modules in it that its kernel's package does not bring.
-    pub(crate) modules: Vec<Recorded>,
-    /// The latest time of anything.
-    pub(crate) date: Timestamp,
-    /// Keeps other builds from removing what the bytes are read from.
-    _in_use: FileLock,
-}
-
-/// The tree of the image that is there, or would be built: what a build writes to a disk.
-///
-/// # Errors
-/// As [`build()`], up to there.
-pub(crate) fn tree(
-    project: &Project,
-    order: &Order,
-    workshop: &Workshop,
-    progress: &dyn Progress,
-) -> Result<Finished, Failure> {
-    let lock = resolve::satisfied_lock(project)?;
-    let inputs = inputs::gather(project, order, workshop, progress)?;
-    let modules = modules::gather(project, &lock)?;
-    let listed = [inputs.listed(), modules.listed()].concat();
-    let twins = cache::twins(&lock, order.emulate);
-    let plan = plan::plan(project, &lock, twins, &listed, CODE)?;
-    let sources = cache::Ingredients { lock: &lock, twins, modules: &modules };
-    finished(project, &sources, &plan, &inputs, workshop, progress)
-}
-
-fn finished(
-    project: &Project,
-    sources: &cache::Ingredients<'_>,
-    plan: &Plan,
-    inputs: &inputs::Inputs,
-    workshop: &Workshop,
-    progress: &dyn Progress,
-) -> Result<Finished, Failure> {
-    let date = Timestamp::from_seconds(i64::try_from(sources.lock.source_date).unwrap_or(i64::MAX));
-    let configured = cache::configured(project, sources, plan, &program()?.to_string(), workshop, progress)?;
-    workshop.interrupt().check()?;
-    let cache::Configured { tree: mut root, directory, in_use } = configured;
-    let mut contents = Contents::new(directory);
-    let payloads = inputs.payloads(&mut contents);
-    overlay::lay(&mut root, &contents, &inputs.overlays, &payloads, date)?;
-    settings::lay(&mut root, &project.recipe, &inputs.overlays, date)?;
-    let modules = modules::record(&root, &contents).map(|record| record.modules).unwrap_or_default();
-    board::lay(&mut root, &contents, &project.recipe, &project.target, date)?;
-    let uuid = |role| image::partition_uuid(&project.recipe, &project.target, role);
-    state::write_tables(&mut root, &plan.layout, &project.recipe.state, uuid, date)?;
-    let state = state::set_apart(&mut root, &project.recipe.state.persist, date)?;
-    Ok(Finished { root, state, contents, modules, date, _in_use: in_use })
-}
-
 /// The lock that is there, or a new one where there is none; a stale one is an error.
 fn lock_to_build_from(
     project: &Project,
@@ -377,108 +314,6 @@ fn unchanged(
         stand_ins: inputs.stand_ins.clone(),
         unchanged: true,
     })
-}
-
-/// What `make` leaves in the scratch directory.
-struct Made {
-    written: Written,
-    files: BTreeMap<String, OutputFile>,
-    /// The packed index.
-    index: Vec<u8>,
-    since: Option<Since>,
-}
-
-/// Writes, verifies and exports, all in the scratch directory: an image for each sector size.
-fn make(
-    scratch: &Scratch,
-    parts: &Parts<'_>,
-    (source, before): (&index::Source<'_>, Option<&Index>),
-    plan: &Plan,
-    workshop: &Workshop,
-    progress: &dyn Progress,
-) -> Result<Made, Failure> {
-    let raw = |layout: &Layout| scratch.path().join(plan.file_name(layout.sector_size, OutputFormat::Raw));
-    let variant = |layout| Variant { path: raw(layout), layout };
-    let variants: Vec<_> = plan.further_layouts.iter().map(variant).collect();
-    let (disks, written, booting) = image::write(&raw(&plan.layout), parts, &variants, progress)?;
-    let traced = index::Written {
-        initrd: &booting.initrd,
-        boot: &booting.partitions,
-        stored: &booting.stored,
-        root_used: written.root_size.get(),
-    };
-    let index = index::make(source, &traced)?;
-    drop(booting);
-    let sizes = index.sizes(before);
-    sizes.within_budget()?;
-    let builder = builder_paths(source.project, scratch, workshop);
-    let meant = Meant::new(&index, &builder);
-    for (disk, layout) in disks.iter().zip(plan.layouts()) {
-        workshop.interrupt().check()?;
-        read_back(disk, layout, parts, &written, &meant, progress)?;
-    }
-    progress.begin("export", None, Unit::Bytes);
-    let mut files = BTreeMap::new();
-    for (disk, layout) in disks.iter().zip(plan.layouts()) {
-        workshop.interrupt().check()?;
-        let name = |format| plan.file_name(layout.sector_size, format);
-        let wanted = parts.recipe.output.formats.contains(&OutputFormat::Qcow2);
-        let qcow2 = wanted.then(|| scratch.path().join(name(OutputFormat::Qcow2)));
-        let exported = export::export(disk, qcow2.as_deref(), parts.recipe.output.qcow2_compression)?;
-        let file = |digested: export::Digested| digested.file(layout.sector_size);
-        files.insert(name(OutputFormat::Raw), file(exported.raw));
-        files.extend(exported.qcow2.map(|qcow2| (name(OutputFormat::Qcow2), file(qcow2))));
-    }
-    let partitions: Vec<Uuid> = written.partitions.iter().map(|(_, uuid)| *uuid).collect();
-    let packed = index::pack(&index, &partitions).map_err(BuildError::Index)?;
-    progress.end("export", &format!("{} files", files.len()));
-    Ok(Made { written, files, index: packed, since: sizes.since })
-}
-
-/// Paths of this machine that tell where an image was built: those of more than one name, as `/srv` is a word.
-fn builder_paths(project: &Project, scratch: &Scratch, workshop: &Workshop) -> Vec<String> {
-    let places = [project.root.as_path(), scratch.path(), workshop.cache()];
-    let long = places.into_iter().filter(|path| path.is_absolute() && path.components().count() > 2);
-    let mut paths: Vec<String> = long.filter_map(|path| path.to_str().map(str::to_owned)).collect();
-    paths.sort();
-    paths.dedup();
-    paths
-}
-
-/// Reads the finished bytes back with readers that share no code with the writers, and compares them
-/// with what was planned. An image that fails gets no name.
-fn read_back(
-    disk: &DiskFile,
-    layout: &Layout,
-    parts: &Parts<'_>,
-    written: &Written,
-    meant: &Meant<'_>,
-    progress: &dyn Progress,
-) -> Result<(), Failure> {
-    let mut findings = verify::verify_built(&Image::of(disk)?, meant, progress)?;
-    let uuids: BTreeMap<Role, Uuid> = written.partitions.iter().copied().collect();
-    let slots = layout.slots();
-    findings.compare(&Expectations {
-        arch: parts.target.arch,
-        disk_size: layout.disk_size,
-        sector_size: layout.sector_size,
-        partitions: slots.map(|slot| (slot.role, uuids[&slot.role], slot.offset, slot.size)).collect(),
-        root_hash: written.root_hash,
-        kernel_image: boot::kernel_path(parts.recipe, parts.target, &written.kernel),
-        profiles: boot::profiles(&written.command_line)
-            .into_iter()
-            .map(|(label, line)| (label.id, line))
-            .collect(),
-        command_line: written.command_line.clone(),
-        kernel_release: written.kernel.clone(),
-        persist: parts.recipe.state.persist.iter().map(ToString::to_string).collect(),
-        target: parts.target.name.to_string(),
-    });
-    if findings.passed() {
-        return Ok(());
-    }
-    let failed = findings.failures().map(ToString::to_string).collect::<Vec<_>>();
-    Err(BuildError::Refused { failed: failed.join("; ") }.into())
 }
 
 fn manifest_of<'a>(

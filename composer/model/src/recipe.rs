@@ -8,10 +8,16 @@ mod check;
 pub mod doc;
 mod merge;
 pub mod origin;
+mod partitions;
 pub mod persist;
+mod software;
 
 pub(crate) use check::command_line;
 pub(crate) use merge::merge;
+pub use partitions::{Compression, Esp, Root, RootFilesystem, State, StateEncryption, Swap, WithoutTpm};
+pub use software::{
+    Archive, ArchiveKey, Debian, KeySource, KeyWeakness, Override, Payload, PayloadSource, Suite, WeakKey,
+};
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -19,8 +25,6 @@ use serde::Serialize;
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
-use crate::arch::Arch;
-use crate::digest::Sha256Digest;
 use crate::document::checker::{Checker, Text};
 use crate::document::fault::{Fault, Place};
 use crate::document::source::{FileId, Sources, Span};
@@ -28,10 +32,7 @@ use crate::document::{self, shape};
 use crate::gpu::Gpu;
 use crate::modules::Modules;
 use crate::modules::extra::ExtraModules;
-use crate::name::{
-    ArchiveUri, DebPattern, Fingerprint, ImagePath, KernelWord, Name, PackageName, PackagePattern,
-    ProjectPath, SuiteName, Url, Version,
-};
+use crate::name::{KernelWord, Name, ProjectPath, Version};
 use crate::policy::LicencePolicy;
 use crate::port::Port;
 use crate::recipe::doc::RecipeDoc;
@@ -158,268 +159,6 @@ pub struct Recipe {
     pub licences: LicencePolicy,
     /// What is written.
     pub output: Output,
-}
-
-/// What comes from Debian.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct Debian {
-    /// The release.
-    pub suite: Suite,
-    /// Components of the archive, in order.
-    pub components: Vec<SuiteName>,
-    /// Packages that must be there, sorted.
-    pub packages: Vec<PackageName>,
-    /// Packages that must not be there, sorted.
-    pub exclude: Vec<PackageName>,
-    /// Packages whose job something else in the image does: dependencies on them are met, sorted.
-    pub provided: Vec<PackageName>,
-    /// Whether Recommends count as Depends.
-    pub recommends: bool,
-    /// Loose packages of the project, all of which come in; sorted.
-    pub local: Vec<DebPattern>,
-}
-
-/// A release of Debian.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Suite {
-    /// Debian 13.
-    Trixie,
-}
-
-impl Suite {
-    /// The suites that make the release: itself, its updates, its security fixes.
-    ///
-    /// Each with the archive it belongs to: `debian` or `debian-security`.
-    #[must_use]
-    pub const fn suites(self) -> [(&'static str, &'static str); 3] {
-        match self {
-            Self::Trixie => {
-                [("debian", "trixie"), ("debian", "trixie-updates"), ("debian-security", "trixie-security")]
-            }
-        }
-    }
-}
-
-impl Suite {
-    /// The suite of newer versions of some of its packages.
-    #[must_use]
-    pub const fn backports(self) -> &'static str {
-        match self {
-            Self::Trixie => "trixie-backports",
-        }
-    }
-}
-
-/// A vendor's signed archive.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct Archive {
-    /// What errors and the lock call it.
-    pub name: Name,
-    /// Where it is.
-    pub uri: ArchiveUri,
-    /// The suite below `dists/`.
-    pub suite: SuiteName,
-    /// Components, in order.
-    pub components: Vec<SuiteName>,
-    /// The key that must have signed it.
-    pub key: ArchiveKey,
-    /// The architecture it is for; `None`: whatever its Release file lists.
-    pub architecture: Option<Arch>,
-    /// The packages it may provide, and no other.
-    pub allow: Vec<PackagePattern>,
-    /// Packages that it may provide although Debian has them too, sorted.
-    pub replace: Vec<PackageName>,
-    /// How many days ago it may have been signed at most; `None`: as long as Debian's.
-    pub max_age: Option<u16>,
-    /// What is accepted of its key although it is weak.
-    pub weak_key: Option<WeakKey>,
-    /// Dependencies that are not those its packages name, by package.
-    pub overrides: BTreeMap<PackageName, Override>,
-}
-
-/// A waiver for a weak key.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct WeakKey {
-    /// What is accepted, sorted.
-    pub accept: Vec<KeyWeakness>,
-    /// Why.
-    pub reason: String,
-}
-
-/// What is weak about a key.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
-pub enum KeyWeakness {
-    /// It vouches for its own parts with SHA-1, which has collided since 2017.
-    #[serde(rename = "sha1")]
-    Sha1,
-    /// It is an RSA or DSA key of fewer than 2048 bits.
-    #[serde(rename = "1024-bit")]
-    Short,
-}
-
-impl KeyWeakness {
-    /// Its word in recipes and locks.
-    #[must_use]
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Sha1 => "sha1",
-            Self::Short => "1024-bit",
-        }
-    }
-
-    /// What it means, for messages.
-    #[must_use]
-    pub const fn meaning(self) -> &'static str {
-        match self {
-            Self::Sha1 => "it vouches for itself by SHA-1",
-            Self::Short => "it has fewer than 2048 bits",
-        }
-    }
-}
-
-/// Dependencies in the place of those a package names.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct Override {
-    /// Its Depends, one relation an entry.
-    pub depends: Vec<String>,
-    /// Why.
-    pub reason: String,
-}
-
-/// The key of a vendor's archive.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct ArchiveKey {
-    /// Where the certificate is.
-    pub source: KeySource,
-    /// The fingerprint it must have.
-    pub fingerprint: Fingerprint,
-}
-
-/// Where a certificate is.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "lowercase")]
-pub enum KeySource {
-    /// In the project, from its root.
-    File(ProjectPath),
-    /// On the network; the fingerprint decides.
-    Url(Url),
-}
-
-/// A program laid into the image.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct Payload {
-    /// Its place in the image.
-    pub path: ImagePath,
-    /// Where its bytes come from.
-    pub source: PayloadSource,
-    /// The overlay that is laid where nothing gives the bytes.
-    pub stand_in: Option<Name>,
-}
-
-/// Where the bytes of a payload come from.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "lowercase")]
-pub enum PayloadSource {
-    /// The recipe does not say: the command line does, or the payload's stand-in is laid.
-    Open,
-    /// A file of the project, from its root.
-    File(ProjectPath),
-    /// A download.
-    Url {
-        /// Its address.
-        url: Url,
-        /// What it must digest to.
-        sha256: Sha256Digest,
-    },
-}
-
-/// The EFI system partition.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
-pub struct Esp {
-    /// Its size, 512 MiB or more.
-    pub size: ByteCount,
-}
-
-/// The root file system.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
-pub struct Root {
-    /// Its format.
-    pub filesystem: RootFilesystem,
-    /// How its files are packed.
-    pub compression: Compression,
-    /// The size of its partition, into which it must fit.
-    pub size: ByteCount,
-    /// How much of it may be used before a build fails; `None`: all of it.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub budget: Option<ByteCount>,
-    /// Whether dm-verity protects it.
-    pub verity: bool,
-}
-
-/// A format of the root file system.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
-#[serde(rename_all = "lowercase")]
-pub enum RootFilesystem {
-    /// EROFS.
-    Erofs,
-}
-
-/// How the files of the root file system are packed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Compression {
-    /// Zstandard.
-    Zstd,
-    /// Not at all.
-    None,
-}
-
-/// The partition that keeps what must outlive an update.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct State {
-    /// Its size when built.
-    pub size: ByteCount,
-    /// How it is encrypted.
-    pub encryption: StateEncryption,
-    /// Directories that are kept on it beside goni's own, sorted.
-    pub persist: Vec<ImagePath>,
-}
-
-/// How the state partition is encrypted.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum StateEncryption {
-    /// Not at all.
-    None,
-    /// LUKS2, made on the device at its first boot, with a key that its TPM holds.
-    Tpm2 {
-        /// What a device without a TPM does.
-        without_tpm: WithoutTpm,
-    },
-}
-
-/// What a device does whose recipe wants a TPM that is not there.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
-#[serde(rename_all = "lowercase")]
-pub enum WithoutTpm {
-    /// It says why and stops before it writes anything.
-    Stop,
-    /// It keeps its state in plaintext.
-    Plaintext,
-}
-
-/// Swap space. There is no plaintext kind.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Swap {
-    /// No partition, no swap.
-    None,
-    /// A partition, encrypted with a new random key at each boot.
-    RandomKey {
-        /// The size of the partition.
-        size: ByteCount,
-    },
 }
 
 /// The kernel.

@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::document::fault::Faults;
+use crate::name::{ImagePath, PackageName};
 
 /// Checks a recipe given from the extending file to the extended one.
 fn checked(texts: &[&str]) -> Result<(Recipe, Origins), String> {

@@ -2,7 +2,10 @@
 
 use goni_disk::tree::FileTree;
 
-use super::{RELEASE, add, metadata, noise, owner, stub};
+use super::RELEASE;
+use super::boot::stub;
+use super::root::noise;
+use super::trees::{add, metadata, owner};
 
 /// A device tree, as far as anybody looks.
 pub(super) const TREE: &[u8] = b"\xD0\x0D\xFE\xEDa device tree";

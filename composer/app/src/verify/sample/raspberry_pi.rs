@@ -2,7 +2,9 @@
 
 use goni_disk::tree::FileTree;
 
-use super::{RELEASE, add, metadata, noise, owner};
+use super::RELEASE;
+use super::root::noise;
+use super::trees::{add, metadata, owner};
 
 /// What the target tells the firmware besides.
 pub(super) const SETTING: &str = "usb_max_current_enable=1";
