@@ -215,7 +215,16 @@ fn a_closed_pipe_is_nobodys_fault() {
 
 #[test]
 fn schemas_are_deterministic_and_name_every_table() {
-    for (kind, key) in [("recipe", "swap"), ("target", "qemu"), ("overlay", "mask"), ("rules", "rule")] {
+    for (kind, key) in [
+        ("recipe", "swap"),
+        ("target", "qemu"),
+        ("overlay", "mask"),
+        ("rules", "rule"),
+        ("gpu", "packages"),
+        ("check", "mutation"),
+        ("scenario", "boot"),
+        ("machine", "iommu-device"),
+    ] {
         let first = goni_compose(&here(), &["schema", kind]).stdout;
         assert_eq!(first, goni_compose(&here(), &["schema", kind]).stdout);
         let schema: serde_json::Value = serde_json::from_slice(&first).unwrap();

@@ -55,7 +55,7 @@ pub enum Verb {
     Run(run::RunArguments),
     /// Make, check or draft a target
     Target(target::TargetArguments),
-    /// Print the JSON Schema of recipes, targets, overlays or rules
+    /// Print the JSON Schema of recipes, targets, overlays, rules, graphics drivers, checks, scenarios or machines
     Schema(schema::SchemaArguments),
     /// Print completions for a shell
     Completions(completions::CompletionsArguments),

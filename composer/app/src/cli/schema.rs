@@ -1,10 +1,11 @@
-//! `schema`: what an editor needs to help with recipes, targets, overlays and rules.
+//! `schema`: what an editor needs to help with the files of a project.
 
 use clap::{Args, ValueEnum};
 use goni_model::{gpu, overlay, recipe, rules, target};
 
 use crate::cli::terminal::Terminal;
 use crate::failure::Failure;
+use crate::smoke::{check, machine, scenario};
 
 /// Arguments of `schema`.
 #[derive(Debug, Args)]
@@ -27,6 +28,12 @@ pub enum Kind {
     Rules,
     /// `firmware/_gpu/*.toml`
     Gpu,
+    /// `qemu/checks/*.toml`
+    Check,
+    /// `qemu/scenarios/*.toml`
+    Scenario,
+    /// `qemu/machines/*.toml`
+    Machine,
 }
 
 /// Prints the schema.
@@ -40,6 +47,9 @@ pub fn run(arguments: &SchemaArguments, terminal: &Terminal) -> Result<(), Failu
         Kind::Overlay => overlay::schema(),
         Kind::Rules => rules::schema(),
         Kind::Gpu => gpu::schema(),
+        Kind::Check => check::schema(),
+        Kind::Scenario => scenario::schema(),
+        Kind::Machine => machine::schema(),
     };
     terminal.show(format!("{:#}\n", schema.as_value()))
 }

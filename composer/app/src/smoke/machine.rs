@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 use goni_model::size::SectorSize;
 use goni_model::target::Qemu;
 
-pub use board::{Board, BoardDoc, Iommu, check};
+pub use board::{Board, BoardDoc, Iommu, check, schema};
 pub use hardware::{Hardware, Network, Recording, Tpm, WhichTpm};
 
 /// What runs the guest's instructions.

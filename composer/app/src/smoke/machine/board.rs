@@ -58,13 +58,19 @@ pub struct BoardDoc {
     pub tpm: Option<Text>,
 }
 
+/// The JSON Schema of a machine.
+#[must_use]
+pub fn schema() -> schemars::Schema {
+    shape::of::<BoardDoc>()
+}
+
 /// Checks the machine that a file describes.
 ///
 /// # Errors
 /// Every fault found.
 pub fn check(sources: &Sources, file: FileId) -> Result<Board, Vec<Fault>> {
     let table = document::parse(sources, file)?;
-    let faults = shape::check(&table, &shape::of::<BoardDoc>());
+    let faults = shape::check(&table, &schema());
     if !faults.is_empty() {
         return Err(faults);
     }
