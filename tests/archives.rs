@@ -272,8 +272,16 @@ fn a_preinst_that_looks_for_the_board_is_named_with_its_last_words() {
     let _alone = alone();
     let output = project.program(&["build", "--quiet", "recipes/qemu-x86_64.toml"]).output().unwrap();
     assert_eq!(output.status.code(), Some(5), "{}", said(&output));
-    let expected = "package `nvgpu`: its preinst script failed: ";
-    assert!(said(&output).contains(expected) && said(&output).contains("not a Jetson"), "{}", said(&output));
+    let marker = "/opt/nvidia/l4t-packages/.nv-l4t-disable-boot-fw-update-in-preinstall";
+    for expected in [
+        "package `nvgpu`: its preinst script failed: ".to_owned(),
+        "not a Jetson".to_owned(),
+        format!(
+            "hint: it looks at `{marker}`, `/proc/device-tree/compatible`, and where an image is made there is no"
+        ),
+    ] {
+        assert!(said(&output).contains(&expected), "`{expected}` in\n{}", said(&output));
+    }
 }
 
 #[test]
@@ -291,6 +299,22 @@ fn a_board_that_is_marked_passes_a_preinst_that_looks_for_it() {
     good(lock(&project));
     let _alone = alone();
     good(project.program(&["build", "--quiet", "recipes/qemu-x86_64.toml"]).output().unwrap());
+    let manifest = fs::read(project.out().join("goni-qemu_0.1.0_amd64.manifest.json")).unwrap();
+    let manifest: Value = serde_json::from_slice(&manifest).unwrap();
+    let probes = manifest["probes"].as_array().unwrap();
+    let looks = |package: &str| probes.iter().find(|probe| probe["package"] == package);
+    let expected = serde_json::json!({
+        "package": "nvgpu",
+        "script": "preinst",
+        "looks_at": [
+            "/opt/nvidia/l4t-packages/.nv-l4t-disable-boot-fw-update-in-preinstall",
+            "/proc/device-tree/compatible",
+        ],
+    });
+    assert_eq!(looks("nvgpu"), Some(&expected));
+    // Debian's own is listed as well, and who does not look is not.
+    assert_eq!(looks("libc6").unwrap()["looks_at"], serde_json::json!(["uname -r", "uname -v"]));
+    assert_eq!(looks("nvidia-l4t-core"), None);
 }
 
 #[test]

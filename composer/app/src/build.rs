@@ -45,6 +45,7 @@ use crate::project::Project;
 use crate::provenance::{self, Ground};
 use crate::resolve;
 use crate::rules;
+use crate::stages::configure::probes;
 use crate::stages::image::{self, Parts};
 use crate::workshop::Workshop;
 use finished::finished;
@@ -99,6 +100,8 @@ enum BuildError {
     Manifest(#[from] serde_json::Error),
     #[error("writing the bill of materials")]
     Documents(#[source] serde_json::Error),
+    #[error("reading the maintainer scripts")]
+    Scripts(#[source] std::io::Error),
     #[error("writing the index")]
     Index(#[source] std::io::Error),
     #[error("the image failed its checks and gets no name: {failed}")]
@@ -109,6 +112,7 @@ impl Classify for BuildError {
     fn class(&self) -> Class {
         match self {
             Self::Manifest(_) | Self::Documents(_) | Self::Index(_) => Class::Bug,
+            Self::Scripts(_) => Class::Environment,
             Self::Refused { .. } => Class::Check,
         }
     }
@@ -226,8 +230,11 @@ pub fn build(
     let made = make(&scratch, &parts, (&source, before.as_ref()), &plan, workshop, progress)?;
     let mut documents = documents::of(&bill, &plan, &made.files).map_err(BuildError::Documents)?;
     documents.insert(documents::index_name(&plan), made.index.clone());
+    let markers = &project.target.markers;
+    let probes = probes::of(&finished.root, &finished.contents, markers).map_err(BuildError::Scripts)?;
     let manifest = Manifest {
         rules: &rulings,
+        probes,
         excepted: &excepted,
         documents: documents.iter().map(|(name, text)| (name.clone(), documents::told(text))).collect(),
         modules: finished.modules,
@@ -363,6 +370,7 @@ fn manifest_of<'a>(
         suites: &lock.suites,
         archives: &project.recipe.archives,
         rules: &[],
+        probes: Vec::new(),
         excepted: &[],
     }
 }

@@ -12,6 +12,7 @@ use serde::{Deserialize, Serialize};
 use crate::build::plan::Input;
 use crate::policy::Breach;
 use crate::rules::Ruling;
+use crate::stages::configure::probes::Probe;
 use crate::stages::image::Written;
 use crate::stages::modules::Recorded;
 
@@ -62,6 +63,9 @@ pub struct Manifest<'a> {
     pub archives: &'a [Archive],
     /// Rules of compatibility that are broken, and why they do not count.
     pub rules: &'a [Ruling],
+    /// Maintainer scripts that look at the machine that they run on, as their lines say.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub probes: Vec<Probe>,
     /// Packages that the recipe's policy does not allow, and why they are there all the same.
     pub excepted: &'a [Breach],
 }

@@ -8,10 +8,12 @@
 mod failing;
 mod foreign;
 mod made;
+pub(crate) mod probes;
 mod run;
 mod scrub;
 mod status;
 
+use std::collections::BTreeSet;
 use std::io;
 use std::path::{Path, PathBuf};
 
@@ -53,6 +55,8 @@ pub enum ConfigureError {
         script: String,
         /// The end of its output.
         said: String,
+        /// What of the machine it looks at.
+        looks_at: BTreeSet<String>,
     },
     /// A maintainer script did not end.
     #[error("package `{package}`: its {script} script was still running after {seconds} s: {said}")]
@@ -158,13 +162,31 @@ impl Classify for ConfigureError {
         match self {
             Self::Run { source } => source.hint(),
             Self::Cover(error) => error.hint(),
-            Self::Foreign { hint, .. } => Some(hint.clone()),
+            Self::Foreign { error, hint } => match error.hint() {
+                Some(looks) => Some(format!("{looks}; {hint}")),
+                None => Some(hint.clone()),
+            },
+            Self::Script { looks_at, .. } if !looks_at.is_empty() => {
+                let looks_at = looks_at.iter().map(|it| format!("`{it}`")).collect::<Vec<_>>().join(", ");
+                Some(format!(
+                    "it looks at {looks_at}, and where an image is made there is no board: if it knows a file that \
+                     says so, list that in `board.markers` of the target"
+                ))
+            }
             _ => None,
         }
     }
 }
 
 impl ConfigureError {
+    /// A script that failed, with what it looks at.
+    fn with_looks(mut self, tree: &Directory) -> Self {
+        if let Self::Script { package, script, looks_at, .. } = &mut self {
+            *looks_at = probes::of_script(tree, package, script);
+        }
+        self
+    }
+
     /// What an image's own program did; what failed otherwise says so itself.
     fn of_foreign(self, hint: String) -> Self {
         match self {
@@ -197,7 +219,8 @@ pub fn configure(
     let packages = status::count(&contents.read(status::PATH).map_err(failed)?);
     progress.begin(NAME, Some(packages), Unit::Packages);
     let admitted = foreign.map(|foreign| foreign.admit(&contents, unpacked, progress)).transpose()?;
-    let done = run::scripts(&contents, source_date, admitted.as_ref(), runner, progress);
+    let done = run::scripts(&contents, source_date, admitted.as_ref(), runner, progress)
+        .map_err(|error| error.with_looks(&contents));
     match admitted {
         Some(admitted) => {
             done.map_err(|error| error.of_foreign(admitted.hint()))?;

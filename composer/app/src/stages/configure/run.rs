@@ -1,5 +1,6 @@
 //! The scripts themselves, in their order and surroundings.
 
+use std::collections::BTreeSet;
 use std::ffi::OsStr;
 use std::path::Path;
 use std::time::Duration;
@@ -180,7 +181,8 @@ impl Surroundings<'_> {
         match runner.run(&command) {
             Ok(Output { exit: Exit::Code(0), .. }) => Ok(()),
             Ok(Output { stdout, .. }) => {
-                Err(ConfigureError::Script { package, script: name, said: last_lines(&stdout, 8) })
+                let said = last_lines(&stdout, 8);
+                Err(ConfigureError::Script { package, script: name, said, looks_at: BTreeSet::new() })
             }
             Err(RunError::TimedOut { limit, output, .. }) => Err(ConfigureError::Hanging {
                 package,
@@ -213,7 +215,8 @@ impl Surroundings<'_> {
                 let text = String::from_utf8_lossy(&stdout);
                 let culprit = failing::failed(&text).unwrap_or_else(unknown);
                 let said = last_lines(failing::before(&text).as_bytes(), 12);
-                Err(ConfigureError::Script { package: culprit.package, script: culprit.script, said })
+                let (package, script) = (culprit.package, culprit.script);
+                Err(ConfigureError::Script { package, script, said, looks_at: BTreeSet::new() })
             }
             Err(RunError::TimedOut { limit, output, .. }) => {
                 let text = String::from_utf8_lossy(&output);
