@@ -11,7 +11,7 @@ mod common;
 use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::io::{Seek as _, SeekFrom, Write as _};
-use std::os::unix::fs::{FileExt as _, PermissionsExt as _};
+use std::os::unix::fs::{FileExt as _, MetadataExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 use std::sync::LazyLock;
@@ -562,5 +562,8 @@ fn memory_stays_small_however_large_the_image() {
     assert!(status.success(), "{status}");
     let raw = fs::metadata(project.out().join(format!("{STEM}.raw"))).unwrap();
     assert!(raw.len() > 5 << 30);
+    // What is not there takes no space.
+    let taken = raw.blocks() * 512;
+    assert!((8 << 20..1 << 30).contains(&taken), "{taken} bytes");
     assert!((1 << 10..300 << 10).contains(&peak), "peak of {peak} KiB");
 }

@@ -1,8 +1,8 @@
 //! EROFS images: the read-only root.
 //!
-//! An image is written in one pass: the bytes of files, directories, inodes. Every block of
-//! 4096 bytes is written once and in order, but for the first, the superblock's, which is written
-//! last; so an output needs to be able to go back to where it began, and nothing else. Memory
+//! An image is written in one pass: the bytes of files, directories, inodes. No block of
+//! 4096 bytes is written twice, and all in order, but for the first, the superblock's, which is written
+//! last; so an output needs to be able to go back to where it began, and to leave out what is zero. Memory
 //! holds the metadata and a few batches of extents, however large the files are.
 //!
 //! Compressed files are extents of 128 KiB, each on its own blocks; files and ends of files of up
@@ -181,6 +181,9 @@ pub enum WriteError {
 }
 
 /// Writes a tree as an image, from where the output stands, and leaves the output at its end.
+///
+/// Long runs of zeros that are not compressed are never written: the output must read as zeros wherever nothing was
+/// written.
 ///
 /// # Errors
 /// [`WriteError`] for a tree that the format cannot hold, a source that does not give what the tree

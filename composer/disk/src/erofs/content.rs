@@ -176,7 +176,11 @@ fn place<W: Write + Seek>(
 /// Writes a chunk to blocks of its own.
 fn write_chunk<W: Write + Seek>(chunk: &Chunk, sink: &mut Sink<'_, W>) -> Result<Extent, WriteError> {
     let block = sink.next_block()?;
-    sink.write(&chunk.bytes)?;
+    if chunk.zeros && !chunk.compressed {
+        sink.skip(chunk.bytes.len())?;
+    } else {
+        sink.write(&chunk.bytes)?;
+    }
     sink.pad()?;
     let blocks = u16::try_from(chunk.bytes.len().div_ceil(BLOCK)).expect("a chunk is at most an extent");
     Ok(Extent { block, blocks, clusters: chunk.clusters, compressed: chunk.compressed })

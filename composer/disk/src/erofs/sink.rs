@@ -46,6 +46,16 @@ impl<'w, W: Write + Seek> Sink<'w, W> {
         if self.fits() { self.output.write_all(bytes).map_err(WriteError::Output) } else { Ok(()) }
     }
 
+    /// Appends so many zeros by leaving them to the output.
+    pub(super) fn skip(&mut self, length: usize) -> Result<(), WriteError> {
+        self.length = self.length.saturating_add(to_u64(length));
+        if self.fits() {
+            let next = self.start.saturating_add(self.length);
+            self.output.seek(SeekFrom::Start(next)).map_err(WriteError::Output)?;
+        }
+        Ok(())
+    }
+
     /// Appends zeros up to the next whole block.
     pub(super) fn pad(&mut self) -> Result<(), WriteError> {
         let rest = self.length.next_multiple_of(to_u64(BLOCK)) - self.length;
