@@ -4,8 +4,8 @@
 #   tests/measure.sh [RECIPE]        3 runs each, the middle one is shown
 #
 # "Cold" means that every package is in the download cache and nothing else is: no configured tree, no
-# image. Rivals are measured in the same run if they are installed: mmdebstrap makes the tree alone,
-# from the same wishes. Run it on an idle machine.
+# image. Rivals are measured in the same run if they are installed: mmdebstrap and mkosi make the tree
+# alone, from the same wishes; mkosi finds its packages in its own cache. Run it on an idle machine.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -60,13 +60,31 @@ middle "cold, to verified raw and qcow2" cold "${build[@]}"
 middle "one payload changed" other_payload "${build[@]}" --payload "goni-http=$place/payload"
 "${build[@]}" >/dev/null 2>&1
 middle "nothing changed" nothing "${build[@]}"
+raw=$(ls "$place"/out/*.raw)
+cp -r "$place/out" "$place/other"
+other=$place/other/$(basename "$raw")
 middle "check" nothing "$composer" check "$recipe"
 middle "plan" nothing "$composer" plan "$recipe"
+middle "lock, nothing changed" nothing "$composer" lock "$recipe"
+middle "why, of the recipe" nothing "$composer" --out "$place/out" why "$recipe" /usr/bin/systemctl
+middle "why, of the image" nothing "$composer" why "$raw" /usr/bin/systemctl
+middle "diff of an image and its copy" nothing "$composer" diff "$raw" "$other"
+runs=1 middle "build --twice, everything at hand" nothing "${build[@]}" --twice
+# The same wishes; a rival's own closure, with an initrd generator where ours has none.
+packages=$(sed -n '/^request.packages = \[/,/^\]/s/^ *"\([^"]*\)",$/\1/p' "${recipe%.toml}.lock" | paste -sd,)
 if command -v mmdebstrap >/dev/null; then
-    # The same wishes; its own closure, with an initrd generator where ours has none.
-    packages=$(sed -n '/^request.packages = \[/,/^\]/s/^ *"\([^"]*\)",$/\1/p' "${recipe%.toml}.lock" | paste -sd,)
     middle "mmdebstrap, the tree alone" no_tree \
         mmdebstrap --variant=essential --include="$packages" trixie "$place/tree"
 else
     echo "mmdebstrap is not installed: not measured"
+fi
+if command -v mkosi >/dev/null; then
+    mkosi=(mkosi --distribution debian --release trixie --format directory --bootable no --package "$packages"
+        --package-cache-dir "$place/mkosi" --output-directory "$place" --output tree --force build)
+    mkdir -p "$place/mkosi" "$place/nowhere"
+    cd "$place/nowhere"
+    "${mkosi[@]}" >/dev/null 2>&1 # brings every package into its cache
+    middle "mkosi, the tree alone" no_tree "${mkosi[@]}"
+else
+    echo "mkosi is not installed: not measured"
 fi
