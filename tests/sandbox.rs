@@ -85,6 +85,31 @@ fn tools_stay_as_they_are_and_kernel_settings_too() {
 }
 
 #[test]
+fn scripts_are_told_of_the_kernel_that_was_chosen() {
+    let release = "9.8.7+board-arm64";
+    let inside = || Sandbox::with_tools("/").kernel(release);
+    let said = |script: &str| text(&system().run(&shell(script).inside(inside())).unwrap());
+    let own = |script: &str| text(&run(script));
+    for (script, expected) in [
+        ("uname -r", format!("{release}\n")),
+        ("uname --kernel-release", format!("{release}\n")),
+        ("uname -v", "#1 SMP\n".to_owned()),
+        ("uname -srv", format!("Linux {release} #1 SMP\n")),
+        ("cat /proc/sys/kernel/osrelease", format!("{release}\n")),
+        ("cat /proc/sys/kernel/version", "#1 SMP\n".to_owned()),
+        ("cat /proc/version", format!("Linux version {release} #1 SMP\n")),
+        ("uname -a", format!("Linux localhost {release} #1 SMP {}", own("uname -mo"))),
+        ("uname", own("uname")),
+        ("uname -m", own("uname -m")),
+        ("uname --version", own("uname --version")),
+        ("uname --nonsense 2>/dev/null; echo $?", "1\n".to_owned()),
+    ] {
+        assert_eq!(said(script), expected, "{script}");
+    }
+    assert!(!own("uname -r; uname -v; cat /proc/version").contains(release));
+}
+
+#[test]
 fn a_bound_directory_is_seen_under_its_name_and_written_only_if_allowed() {
     let work = tempfile::tempdir().unwrap();
     fs::write(work.path().join("in"), "hello").unwrap();

@@ -16,12 +16,14 @@ use std::fs;
 use common::{Project, alone, good, said};
 use vendor::Package;
 
-/// Writes a time, a random number, and names in the order of their directory.
+/// Writes a time, a random number, and names in the order of their directory; and the kernel's release, which is
+/// the image's wherever it is built.
 const FICKLE: &str = "#!/bin/sh
 set -e
 date +%s > /etc/fickle-stamp
 cat /proc/sys/kernel/random/uuid > /etc/fickle-token
 ls -U /usr/lib/fickle > /etc/fickle-order
+uname -r > /etc/fickle-kernel
 ";
 
 /// As many names as are not in order by chance.
@@ -56,5 +58,6 @@ fn a_time_a_random_number_and_the_order_of_a_directory_are_found_with_their_scri
     let blamed =
         "; it is of package `fickle`, and a maintainer script or trigger made it so, probably fickle.preinst";
     assert_eq!(said.matches(blamed).count(), 3, "{said}");
+    assert!(!said.contains("fickle-kernel"), "{said}");
     assert!(!said.contains("more"), "{said}");
 }

@@ -43,11 +43,14 @@ use goni_model::time::Timestamp;
 
 use common::{Project, alone, good, in_private_mounts, is_root, said};
 
-/// Tells which processor the shell is for that runs it, where the comparison finds it; and has a program
-/// run as its owner, as scripts of some packages do.
+/// Tells which processor the shell is for that runs it, where the comparison finds it, and which kernel runs, by
+/// `uname` and as an emulated program is told by the kernel itself; and has a program run as its owner, as scripts of
+/// some packages do.
 const WITNESS: &str = "#!/bin/sh
 set -e
 od -An -tx1 -j18 -N2 /usr/bin/dash > /usr/share/vendor/machine
+uname -r > /usr/share/vendor/kernel
+/run/kernel/uname -r >> /usr/share/vendor/kernel
 chown 0:5 /usr/bin/kmod
 chmod 4710 /usr/bin/kmod
 ";
@@ -87,8 +90,12 @@ fn inputs(place: &Path) -> Inputs {
         let fetched = fetch_packages(packages, sources).unwrap();
         fetched.into_iter().map(|(locked, path)| DebFile { locked, path, depends: None }).collect()
     };
-    let witness =
-        vendor::Package { arch: "all", preinst: Some(WITNESS), ..vendor::Package::new("witness", "") };
+    let witness = vendor::Package {
+        arch: "all",
+        preinst: Some(WITNESS),
+        files: vec![("usr/lib/modules/9.8.7-board/modules.order".to_owned(), String::new())],
+        ..vendor::Package::new("witness", "")
+    };
     let mut packages = debs(&lock.packages);
     packages.push(loose(place, &witness));
     let emulator = match other() {
@@ -173,6 +180,12 @@ fn a_system_is_the_same_whether_twins_configure_it_or_its_own_programs() {
     eprintln!("configured in {:.1} s with twins, {:.1} s emulated", fast.as_secs_f64(), slow.as_secs_f64());
     // The one that was made to differ: twins were there, and the comparison sees what they change.
     assert_eq!(differences(&with, &without), ["/usr/share/vendor/machine"]);
+    for configured in [&configured, &emulated] {
+        assert_eq!(
+            configured.contents.read("usr/share/vendor/kernel").unwrap(),
+            b"9.8.7-board\n9.8.7-board\n"
+        );
+    }
     let machine = |configured: &Configured| configured.contents.read("usr/share/vendor/machine").unwrap();
     let tells = |arch: Arch| {
         let [low, high] = arch.elf_machine().to_le_bytes();

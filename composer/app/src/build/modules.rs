@@ -29,7 +29,7 @@ use crate::stages::unpack::{Laid, Part, unpack};
 use crate::workshop::Workshop;
 
 /// Changes where the way of building changes what is built.
-const FORM: &str = "1";
+const FORM: &str = "2";
 
 /// The largest patch.
 const LARGEST_PATCH: u64 = 16 << 20;

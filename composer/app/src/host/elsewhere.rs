@@ -2,9 +2,9 @@
 //!
 //! The project appears at another path, trees are made on a file system in memory, which lists directories in
 //! another order than one on a disk, and the process that builds has another umask, host name, time zone, locale
-//! and number of threads. What cannot be changed without another machine or a virtual one stays as it is: the
-//! kernel, the processor, and the date. All mounts are in a mount namespace of this process. Source:
-//! mount_namespaces(7), tmpfs(5).
+//! and number of threads, and is told another release of the kernel. What cannot be changed without another machine
+//! or a virtual one stays as it is: the kernel itself, the processor, and the date. All mounts are in a mount
+//! namespace of this process. Source: mount_namespaces(7), tmpfs(5), personality(2).
 
 use std::fs;
 use std::io;
@@ -13,6 +13,7 @@ use std::path::{Path, PathBuf};
 
 use goni_model::size::ByteCount;
 use nix::sched::{CloneFlags, unshare};
+use nix::sys::personality::{self, Persona};
 use rustix::fs::Mode;
 use rustix::mount::{
     MountFlags, MountPropagationFlags, UnmountFlags, mount, mount_bind_recursive, mount_change, unmount,
@@ -128,12 +129,15 @@ impl Drop for Elsewhere {
     }
 }
 
-/// Gives this process a umask and a host name of its own. To be called before any thread is started.
+/// Gives this process a umask and a host name of its own, and a kernel that says to be 2.6. To be called before any thread is started.
 ///
 /// # Errors
 /// No privilege for a host name.
 pub fn adapt() -> Result<(), ElsewhereError> {
     rustix::process::umask(Mode::from_bits_truncate(0o077));
+    personality::get()
+        .and_then(|persona| personality::set(persona | Persona::UNAME26))
+        .map_err(failed("choosing what the kernel says of itself"))?;
     unshare(CloneFlags::CLONE_NEWUTS).map_err(failed("entering a namespace of host names"))?;
     rustix::system::sethostname(HOST_NAME.as_bytes()).map_err(failed("setting a host name"))
 }

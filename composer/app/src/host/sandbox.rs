@@ -14,6 +14,7 @@
 mod capabilities;
 mod enter;
 mod foreign;
+mod kernel;
 mod mounts;
 mod user;
 
@@ -40,6 +41,7 @@ pub struct Sandbox {
     replacements: Vec<(PathBuf, PathBuf)>,
     temporary: Vec<PathBuf>,
     emulator: Option<Emulator>,
+    kernel: Option<String>,
     network: bool,
     hostname: OsString,
 }
@@ -82,6 +84,7 @@ impl Sandbox {
             replacements: Vec::new(),
             temporary: Vec::new(),
             emulator: None,
+            kernel: None,
             network: false,
             hostname: "localhost".into(),
         }
@@ -120,6 +123,13 @@ impl Sandbox {
     #[must_use]
     pub fn emulating(mut self, emulator: Emulator) -> Self {
         self.emulator = Some(emulator);
+        self
+    }
+
+    /// Tells scripts that ask of a kernel with this release, and not of the one that runs.
+    #[must_use]
+    pub fn kernel(mut self, release: impl Into<String>) -> Self {
+        self.kernel = Some(release.into());
         self
     }
 

@@ -19,7 +19,7 @@ use rustix::mount::{
 use rustix::process::{chdir, pivot_root};
 
 use super::foreign::{self, Registry};
-use super::{Root, Sandbox, SetupError, Step};
+use super::{Root, Sandbox, SetupError, Step, kernel};
 
 /// The devices every sandbox has.
 const DEVICES: [&str; 6] = ["null", "zero", "full", "random", "urandom", "tty"];
@@ -88,6 +88,9 @@ pub(super) fn change_root(sandbox: &Sandbox) -> Result<(), SetupError> {
     }
     for (program, substitute) in sandbox.replacements.iter().filter(|(program, _)| program.exists()) {
         mount_bind(substitute, program).step(|| format!("replacing `{}`", program.display()))?;
+    }
+    if let Some(release) = &sandbox.kernel {
+        kernel::tell(release)?;
     }
     unmount(".", UnmountFlags::DETACH).step(|| "letting go of the host's root".into())?;
     chdir("/").step(|| "entering the root".into())

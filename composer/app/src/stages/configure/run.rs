@@ -48,9 +48,13 @@ pub(super) fn scripts(
     runner: &dyn Run,
     progress: &dyn Progress,
 ) -> Result<(), ConfigureError> {
-    let surroundings = Surroundings { root: directory.path(), source_date, foreign };
+    let releases = releases(directory);
+    // An image has one kernel; with none or several it is refused later.
+    let kernel = if let [release] = &releases[..] { Some(release.as_str()) } else { None };
+    let surroundings = Surroundings { root: directory.path(), source_date, foreign, kernel };
     let policy = Policy::forbid(directory).map_err(|source| surroundings.failed(source))?;
-    let kernels = kernels(directory);
+    let has_modules = |release: &&String| directory.holds(&format!("usr/lib/modules/{release}/kernel"));
+    let kernels: Vec<&String> = releases.iter().filter(has_modules).collect();
     let done = std::thread::scope(|scope| {
         let modules =
             scope.spawn(|| kernels.iter().try_for_each(|kernel| surroundings.index_modules(kernel, runner)));
@@ -116,23 +120,20 @@ fn preinsts(directory: &Directory) -> std::io::Result<Vec<Preinst>> {
     Ok(found)
 }
 
-/// The kernels that have modules, by release.
-fn kernels(directory: &Directory) -> Vec<String> {
-    let mut kernels: Vec<String> = directory
-        .names("usr/lib/modules")
-        .unwrap_or_default()
-        .into_iter()
-        .filter_map(|name| name.into_string().ok())
-        .filter(|name| directory.names(&format!("usr/lib/modules/{name}/kernel")).is_ok())
-        .collect();
-    kernels.sort();
-    kernels
+/// The releases of the kernels that anything is there of: modules, or headers.
+fn releases(directory: &Directory) -> Vec<String> {
+    let names = directory.names("usr/lib/modules").unwrap_or_default();
+    let mut releases: Vec<String> = names.into_iter().filter_map(|name| name.into_string().ok()).collect();
+    releases.sort();
+    releases
 }
 
 struct Surroundings<'a> {
     root: &'a Path,
     source_date: Timestamp,
     foreign: Option<&'a Admitted<'a>>,
+    /// The release that scripts are told.
+    kernel: Option<&'a str>,
 }
 
 impl Surroundings<'_> {
@@ -141,7 +142,12 @@ impl Surroundings<'_> {
     }
 
     fn command(&self, program: impl AsRef<OsStr>, sandbox: Sandbox) -> CommandSpec {
-        CommandSpec::new(program.as_ref())
+        // What an emulator says to those who ask the kernel itself. Source: QEMU user mode emulation, `-r`.
+        let told = self.kernel.filter(|_| self.foreign.is_some());
+        let command = told
+            .into_iter()
+            .fold(CommandSpec::new(program.as_ref()), |command, release| command.env("QEMU_UNAME", release));
+        command
             .env("DEBIAN_FRONTEND", "noninteractive")
             .env("DEBCONF_NONINTERACTIVE_SEEN", "true")
             .env("HOME", "/root")
@@ -154,7 +160,10 @@ impl Surroundings<'_> {
     }
 
     fn sandbox(&self) -> Sandbox {
-        let sandbox = Sandbox::in_tree(self.root);
+        let mut sandbox = Sandbox::in_tree(self.root);
+        if let Some(release) = self.kernel {
+            sandbox = sandbox.kernel(release);
+        }
         match self.foreign {
             Some(foreign) => foreign.sandbox(sandbox),
             None => sandbox,

@@ -76,7 +76,8 @@ impl<'a> Surroundings<'a> {
     }
 
     pub(super) fn sandbox(&self) -> Sandbox {
-        let mut sandbox = Sandbox::with_tools(self.order.tree).bind_writable(&self.work, WORK);
+        let mut sandbox =
+            Sandbox::with_tools(self.order.tree).bind_writable(&self.work, WORK).kernel(self.order.release);
         // Where folders alone are built, the tree has no DKMS.
         if !self.order.dkms.is_empty() {
             sandbox = sandbox.bind(&self.framework, "/etc/dkms/framework.conf");
