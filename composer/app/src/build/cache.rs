@@ -100,7 +100,7 @@ pub(super) fn configured(
     }
     for old in files::names(trees)? {
         // The second is what a killed build left.
-        if old.starts_with(&format!("{kind}_")) || old.starts_with(&format!(".{kind}.")) {
+        if is_kept(&old, &format!("{kind}_")) || old.starts_with(&format!(".{kind}.")) {
             files::remove_tree(&trees.join(old))?;
         }
     }
@@ -125,9 +125,15 @@ pub(super) fn configured(
     let parts = (&packages[..], &modules[..], &project.target.markers[..]);
     let tree = make(sources.lock, parts, foreign.as_ref(), scratch.path(), workshop, progress)?;
     files::remove_tree(&scratch.path().join("covers"))?;
+    files::flush_filesystem(scratch.path())?;
     files::rename(scratch.path(), &kept)?;
     drop(scratch.keep());
     Ok(Configured { tree, directory: open(&kept)?, in_use })
+}
+
+/// Whether a name is that of a kept tree: this prefix and an identifier. Names of recipes hold `_` as well.
+fn is_kept(name: &str, prefix: &str) -> bool {
+    name.strip_prefix(prefix).is_some_and(|id| id.parse::<Sha256Digest>().is_ok())
 }
 
 fn open(kept: &Path) -> Result<Directory, Failure> {
@@ -214,13 +220,14 @@ fn kept_twins(
         Ok(None) => {}
         Err(error) => progress.warn(&format!("a tree of twins is made anew: {error}")),
     }
-    for old in files::names(trees)?.iter().filter(|old| old.starts_with(&prefix)) {
+    for old in files::names(trees)?.iter().filter(|old| is_kept(old, &prefix)) {
         files::remove_tree(&trees.join(old))?;
     }
     let packages: Vec<DebFile> = packages.iter().map(|(locked, path)| deb(locked, path)).collect();
     let scratch = Scratch::create(trees, kind)?;
     Twins::make(&packages, arch, scratch.path(), progress)?;
     let kept = trees.join(name);
+    files::flush_filesystem(scratch.path())?;
     files::rename(scratch.path(), &kept)?;
     drop(scratch.keep());
     Ok(Twins::open(&kept, arch)?)
@@ -241,4 +248,17 @@ pub(super) fn foreign(
         Arch::Arm64 => "usr/bin/qemu-aarch64",
     };
     Ok(Some(Emulator { program: toolbox.root().join(emulator), arch }))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_kept_tree_is_not_that_of_an_image_whose_name_goes_on() {
+        let id = Sha256Digest::of(b"");
+        assert!(is_kept(&format!("goni_amd64_{id}"), "goni_amd64_"));
+        assert!(!is_kept(&format!("goni_amd64_amd64_{id}"), "goni_amd64_"));
+        assert!(!is_kept("goni_amd64_amd64.lock", "goni_amd64_"));
+    }
 }

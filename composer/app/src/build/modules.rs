@@ -381,6 +381,7 @@ fn build_tree(
     let foreign = foreign(lock.arch, workshop, progress)?;
     let foreign = foreign.map(|emulator| Foreign { emulator, twins: None });
     configure(&root, &unpacked.tree, DATE, foreign.as_ref(), workshop.runner(), progress)?;
+    files::flush_filesystem(scratch.path())?;
     files::rename(scratch.path(), &kept)?;
     drop(scratch.keep());
     Ok(kept.join("root"))

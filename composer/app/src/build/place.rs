@@ -12,6 +12,7 @@ use goni_model::recipe::OutputFormat;
 use crate::build::{OutputFile, documents, manifest};
 use crate::failure::{Class, Classify, Failure};
 use crate::host::files;
+use crate::host::files::lock::Lock as FileLock;
 use crate::host::scratch::Scratch;
 use crate::index::{self, Index};
 use crate::project::Project;
@@ -100,6 +101,9 @@ pub(super) fn finish(
 ) -> Result<Vec<&'static str>, Failure> {
     let manifest_name = manifest_name(plan);
     let stem = format!("{}.", plan.stem());
+    files::flush_filesystem(scratch.path())?;
+    // Several images may end here at the same moment, and have one list.
+    let _alone = FileLock::of_directory(out)?;
     let mut sums = sums(out)?;
     sums.retain(|name, _| !name.starts_with(&stem) && files::size(&out.join(name)).is_some());
     sums.extend(files.iter().map(|(name, file)| (name.clone(), file.sha256.to_string())));
@@ -107,8 +111,11 @@ pub(super) fn finish(
     sums.extend(texts.documents.iter().map(|(name, text)| (name.clone(), digest(text))));
     sums.insert(manifest_name.clone(), digest(texts.manifest));
     let sums: String = sums.iter().map(|(name, sha256)| format!("{sha256}  {name}\n")).collect();
-    files::flush_filesystem(scratch.path())?;
     let stale = sign::remove_stale(out, sums.as_bytes())?;
+    // From here on until the end nothing vouches for what is there.
+    if files::size(&out.join(&manifest_name)).is_some() {
+        files::remove_file(&out.join(&manifest_name))?;
+    }
     for name in files.keys() {
         files::rename(&scratch.path().join(name), &out.join(name))?;
     }

@@ -91,7 +91,8 @@ pub fn plan(
         let folders = extra.sources.iter().chain(&extra.files).map(ToString::to_string);
         names.chain(folders).collect::<Vec<_>>().join(", ")
     };
-    let inputs = serde_json::to_string(&inputs)?;
+    let places: Vec<_> = recipe.payloads.iter().map(|(name, payload)| (name, &payload.path)).collect();
+    let inputs = serde_json::to_string(&(&inputs, places))?;
     let disk = serde_json::to_string(&(
         &recipe.name,
         &recipe.version,
@@ -102,11 +103,8 @@ pub fn plan(
         target,
         &layout,
     ))?;
-    // None is written as nothing, as it was before there were any.
-    let output = match recipe.licences.is_silent() {
-        true => serde_json::to_string(&recipe.output)?,
-        false => serde_json::to_string(&(&recipe.output, &recipe.licences))?,
-    };
+    // Bill, manifest and provenance tell of all of it.
+    let output = serde_json::to_string(recipe)?;
     let fetched = match twins.len() {
         0 => format!("{} packages", lock.packages.len()),
         twins => format!("{} packages, {twins} twins for this machine", lock.packages.len()),

@@ -21,7 +21,7 @@ const ELSEWHERE: &[u8] = b"\0file\0";
 #[derive(Debug)]
 pub struct Contents {
     directory: Directory,
-    files: BTreeMap<ContentKey, PathBuf>,
+    files: BTreeMap<ContentKey, (PathBuf, Sha256Digest)>,
 }
 
 /// A file that was read through once.
@@ -96,10 +96,10 @@ impl Contents {
         self.directory.path()
     }
 
-    /// Adds a file; returns what names its bytes. Reading it later fails if it is no longer that long.
+    /// Adds a file; returns what names its bytes. Reading it later to its end fails if they are others by then.
     pub fn add(&mut self, path: &Path, inspected: &Inspected) -> Content {
         let key = ContentKey::new([ELSEWHERE, inspected.sha256.to_string().as_bytes()].concat());
-        self.files.insert(key.clone(), path.to_owned());
+        self.files.insert(key.clone(), (path.to_owned(), inspected.sha256));
         Content::Stored { key, size: inspected.size }
     }
 }
@@ -107,9 +107,36 @@ impl Contents {
 impl ContentSource for Contents {
     fn open(&self, key: &ContentKey) -> io::Result<Box<dyn Read + Send + '_>> {
         match self.files.get(key) {
-            Some(path) => Ok(Box::new(File::open(path)?)),
+            Some((path, sha256)) => Ok(Box::new(Unchanged::open(path, *sha256)?)),
             None => self.directory.open(key),
         }
+    }
+}
+
+/// A file that is hashed while it is read, and at its end has to be what it was.
+struct Unchanged {
+    file: File,
+    path: PathBuf,
+    hasher: Sha256,
+    expected: Sha256Digest,
+}
+
+impl Unchanged {
+    fn open(path: &Path, expected: Sha256Digest) -> io::Result<Self> {
+        Ok(Self { file: File::open(path)?, path: path.to_owned(), hasher: Sha256::new(), expected })
+    }
+}
+
+impl Read for Unchanged {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let read = self.file.read(buffer)?;
+        self.hasher.update(&buffer[..read]);
+        if read == 0 && !buffer.is_empty() && Sha256Digest::finish(self.hasher.clone()) != self.expected {
+            let message =
+                format!("`{}` was changed while the image was built: build again", self.path.display());
+            return Err(io::Error::new(io::ErrorKind::InvalidData, message));
+        }
+        Ok(read)
     }
 }
 
@@ -118,6 +145,24 @@ mod tests {
     use std::io::{Seek as _, SeekFrom, Write as _};
 
     use super::*;
+
+    #[test]
+    fn a_file_that_is_another_when_it_is_read_is_refused() {
+        let place = tempfile::tempdir().unwrap();
+        let path = place.path().join("program");
+        std::fs::write(&path, "first").unwrap();
+        let mut contents = Contents::new(Directory::open(place.path()).unwrap());
+        let content = contents.add(&path, &inspect(&path).unwrap());
+        let read = || {
+            let mut bytes = Vec::new();
+            content.open(&contents).unwrap().read_to_end(&mut bytes).map(|_| bytes)
+        };
+        assert_eq!(read().unwrap(), b"first");
+        // As long, and not the same.
+        std::fs::write(&path, "other").unwrap();
+        let error = read().unwrap_err().to_string();
+        assert!(error.ends_with("was changed while the image was built: build again"), "{error}");
+    }
 
     #[test]
     fn a_disk_with_holes_digests_like_its_bytes() {

@@ -50,6 +50,8 @@ impl Classify for IdError {
 #[derive(Debug)]
 pub struct Completed {
     path: PathBuf,
+    /// What the image was built from.
+    was: Lock,
     lock: Lock,
     note: String,
 }
@@ -61,11 +63,18 @@ impl Completed {
         &self.lock
     }
 
-    /// Writes the lock, and says what changed in it.
+    /// Writes the lock, and says what changed in it; one that is another by now stays as it is.
     ///
     /// # Errors
-    /// It cannot be written.
+    /// It cannot be read or written.
     pub fn write(&self, progress: &dyn Progress) -> Result<(), Failure> {
+        if files::read_capped(&self.path, LARGEST)? != self.was.to_string().as_bytes() {
+            let path = self.path.display();
+            progress.warn(&format!(
+                "`{path}` was changed during the build, and has not got its ids: build again"
+            ));
+            return Ok(());
+        }
         files::replace(&self.path, self.lock.to_string().as_bytes(), 0o644)?;
         progress.warn(&self.note);
         Ok(())
@@ -78,17 +87,17 @@ impl Completed {
 /// An id that is not as the ledger has it, unless that is accepted; account files that cannot be read.
 pub fn check(
     project: &Project,
-    lock: &Lock,
+    was: &Lock,
     (tree, contents): (&FileTree, &dyn ContentSource),
     accept: bool,
 ) -> Result<Option<Completed>, Failure> {
     let text =
         |path: &'static str| read(tree, contents, path).map_err(|source| IdError::Read { path, source });
     let found = ledger::ids(&text("etc/passwd")?, &text("etc/group")?);
-    let drift = ledger::drift(&lock.ids, &found);
+    let drift = ledger::drift(&was.ids, &found);
     let path = project.lock();
     let shown = path.display().to_string();
-    let note = match (lock.ids.is_empty(), drift.is_empty()) {
+    let note = match (was.ids.is_empty(), drift.is_empty()) {
         (true, _) => format!("`{shown}` had no ids of users and groups: it has those of this image now"),
         (false, true) => return Ok(None),
         (false, false) if accept && !drift.iter().any(Drift::takes_a_reserved_id) => {
@@ -100,9 +109,9 @@ pub fn check(
             return Err(IdError::Drift { path: shown, recipe, drift }.into());
         }
     };
-    let completed = Lock { ids: ledger::accept(&lock.ids, &found), ..lock.clone() };
+    let completed = Lock { ids: ledger::accept(&was.ids, &found), ..was.clone() };
     let lock = completed.canonical().map_err(ResolveError::from)?;
-    Ok(Some(Completed { path, lock, note }))
+    Ok(Some(Completed { path, was: was.clone(), lock, note }))
 }
 
 fn read(tree: &FileTree, contents: &dyn ContentSource, path: &str) -> std::io::Result<String> {

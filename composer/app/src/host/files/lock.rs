@@ -66,6 +66,17 @@ impl Lock {
         Ok(Self { file })
     }
 
+    /// Takes a directory for us alone, waiting for whoever has it.
+    ///
+    /// # Errors
+    /// If it cannot be opened or locked.
+    pub fn of_directory(path: &Path) -> Result<Self, LockError> {
+        let io = |source| LockError::Io { path: path.to_path_buf(), source };
+        let file = File::open(path).map_err(io)?;
+        file.lock().map_err(io)?;
+        Ok(Self { file })
+    }
+
     /// Takes the lock together with others who share it.
     ///
     /// # Errors
