@@ -19,6 +19,9 @@ const REQUIRED: [&str; 2] = ["ro", "nohibernate"];
 const FORBIDDEN: [&str; 19] = [
     "rw",
     "single",
+    "1",
+    "s",
+    "S",
     "emergency",
     "rescue",
     "init=",
@@ -29,14 +32,15 @@ const FORBIDDEN: [&str; 19] = [
     "rd.shell=",
     "systemd.debug_shell",
     "systemd.debug_shell=",
-    "systemd.debug-shell",
-    "systemd.debug-shell=",
     "rd.systemd.debug_shell",
     "rd.systemd.debug_shell=",
     "systemd.unit=",
     "rd.systemd.unit=",
-    "systemd.verity=",
 ];
+
+/// Beginnings of words that no command line has, `-` as `_`: each changes how the root is protected, in one way
+/// or another. Source: systemd-veritysetup-generator(8).
+const OF_VERITY: [&str; 2] = ["systemd.verity", "rd.systemd.verity"];
 
 /// Each way to boot is the default with its own word besides; the line of the default.
 pub(super) fn inspect_ways(ways: &[BootedAs]) -> Result<&str, Objection> {
@@ -77,7 +81,11 @@ pub(super) fn inspect(evidence: &Evidence<'_>, line: &str) -> Verdict {
     let missing = REQUIRED.into_iter().filter(|word| !words.contains(word));
     none("a command line with `ro` and `nohibernate`", missing.map(|word| format!("no `{word}`")))?;
     let forbidden = words.iter().filter(|word| {
-        FORBIDDEN.iter().any(|bad| if bad.ends_with('=') { word.starts_with(bad) } else { *word == bad })
+        // To the kernel and to systemd, `_` and `-` in a name are one. Source: kernel/params.c.
+        let name = word.split('=').next().unwrap_or_default();
+        let word = format!("{}{}", name.replace('-', "_"), &word[name.len()..]);
+        FORBIDDEN.iter().any(|bad| if bad.ends_with('=') { word.starts_with(bad) } else { word == *bad })
+            || OF_VERITY.iter().any(|beginning| word.starts_with(beginning))
     });
     none("a command line without a way in", forbidden.map(|word| format!("`{word}`")))?;
     let values = |key: &str| -> Vec<&str> {

@@ -109,7 +109,15 @@ fn read(mut archive: impl Read, each: &mut Each<'_>) -> io::Result<BTreeSet<Stri
         let name = String::from_utf8_lossy(&name).trim_end_matches('\0').trim_start_matches("./").to_owned();
         let name = name.trim_start_matches('/');
         if name == "TRAILER!!!" {
-            return Ok(names);
+            // The kernel would unpack another archive behind this one, over what this one has.
+            let mut rest = [0; 4096];
+            loop {
+                match archive.read(&mut rest)? {
+                    0 => return Ok(names),
+                    read if rest[..read].iter().all(|byte| *byte == 0) => {}
+                    _ => return Err(bad("more behind its end")),
+                }
+            }
         }
         let mut content = (&mut archive).take(size);
         if mode & FILE.0 == FILE.1 {
@@ -165,6 +173,11 @@ mod tests {
         for length in 0..archive.len() {
             assert!(read(&archive[..length], &mut |_, _| Ok(())).is_err(), "{length}");
         }
+        // The kernel unpacks whatever follows: zeros alone are nothing.
+        let with = |more: &[u8]| read(&[&archive[..], more].concat()[..], &mut |_, _| Ok(()));
+        assert_eq!(with(&[0; 5000]).unwrap().len(), 2);
+        let another = [&[0; 5000][..], &entry("etc/machine-id", "1")].concat();
+        assert!(with(&another).unwrap_err().to_string().ends_with("more behind its end"));
         // Whoever looks need not read to the end.
         assert_eq!(read(&archive[..], &mut |_, _| Ok(())).unwrap().len(), 2);
     }

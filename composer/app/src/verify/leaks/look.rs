@@ -70,10 +70,9 @@ impl<'s> Look<'s> {
         if let Some(packed) = self.packed.take() {
             self.window.clear();
             let mut unpacked = Vec::new();
-            // What cannot be unpacked is no place to hide in: who reads it could not either.
-            if let Some(reader) = packing(&packed).and_then(|packing| packing.open(&packed))
-                && reader.take(UNPACKED_LIMIT).read_to_end(&mut unpacked).is_ok()
-            {
+            // What came before an error counts: whoever unpacks it sees that, too.
+            if let Some(reader) = packing(&packed).and_then(|packing| packing.open(&packed)) {
+                drop(reader.take(UNPACKED_LIMIT).read_to_end(&mut unpacked));
                 self.search(&unpacked);
             }
         }
@@ -97,7 +96,7 @@ impl Packing {
     fn open<'p>(self, packed: &'p [u8]) -> Option<Box<dyn Read + 'p>> {
         Some(match self {
             Self::Gzip => Box::new(flate2::read::MultiGzDecoder::new(packed)),
-            Self::Xz => Box::new(liblzma::read::XzDecoder::new(packed)),
+            Self::Xz => Box::new(liblzma::read::XzDecoder::new_multi_decoder(packed)),
             Self::Zstd => Box::new(zstd::Decoder::new(packed).ok()?),
         })
     }
