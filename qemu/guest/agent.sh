@@ -55,7 +55,9 @@ check() {
 
 # The boot is over when systemd has no job left; or when it takes too long, which is for a check to judge.
 settle() {
-    while [ "$(cut -d . -f 1 /proc/uptime)" -lt "$settle_seconds" ]; do
+    state=starting
+    end=$(($(cut -d . -f 1 /proc/uptime) + settle_seconds))
+    while [ "$(cut -d . -f 1 /proc/uptime)" -lt "$end" ]; do
         state=$(systemctl is-system-running || true)
         case $state in
             initializing | starting) sleep 1 ;;

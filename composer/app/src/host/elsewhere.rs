@@ -129,7 +129,8 @@ impl Drop for Elsewhere {
     }
 }
 
-/// Gives this process a umask and a host name of its own, and a kernel that says to be 2.6. To be called before any thread is started.
+/// Gives this process a umask and a host name of its own, and a kernel that says to be 2.6.
+/// To be called before any thread is started.
 ///
 /// # Errors
 /// No privilege for a host name.

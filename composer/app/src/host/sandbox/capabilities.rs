@@ -5,10 +5,10 @@ use std::io;
 use rustix::thread::{CapabilitySet, capability_is_in_bounding_set, remove_capability_from_bounding_set};
 
 /// What maintainer scripts need: to own, read, write and mark any file of the tree, and to become
-/// another user. No mounting, no device nodes, no modules, no tracing, no raw network.
+/// another user. No mounting, no device nodes, no modules, no tracing, no raw network; and no files by their
+/// handles, which `DAC_READ_SEARCH` would allow: a handle reaches past the root of a tree. Source: open_by_handle_at(2).
 const KEPT: CapabilitySet = CapabilitySet::CHOWN
     .union(CapabilitySet::DAC_OVERRIDE)
-    .union(CapabilitySet::DAC_READ_SEARCH)
     .union(CapabilitySet::FOWNER)
     .union(CapabilitySet::FSETID)
     .union(CapabilitySet::KILL)

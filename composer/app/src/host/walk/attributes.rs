@@ -32,14 +32,19 @@ pub(super) fn of_entry(directory: BorrowedFd<'_>, name: &OsStr) -> io::Result<At
 }
 
 fn collect(
-    list: impl FnOnce(&mut [u8]) -> Result<usize, Errno>,
+    list: impl Fn(&mut [u8]) -> Result<usize, Errno>,
     get: impl Fn(&[u8], &mut [u8]) -> Result<usize, Errno>,
 ) -> io::Result<Attributes> {
     // Nearly no file has any, and a list is short: 4 KiB hold it without an allocation.
     let mut short = [0; 4096];
-    let mut long = Vec::new();
+    let (mut all, mut long) = (Vec::new(), Vec::new());
     let names = match list(&mut short) {
         Ok(length) => &short[..length],
+        Err(Errno::RANGE) => {
+            all.resize(MAXIMUM, 0);
+            let length = list(&mut all)?;
+            &all[..length]
+        }
         Err(Errno::OPNOTSUPP) => return Ok(Attributes::new()),
         Err(error) => return Err(error.into()),
     };

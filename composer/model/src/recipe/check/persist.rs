@@ -13,22 +13,36 @@ const TOPS: [&str; 2] = ["/var/", "/etc/"];
 
 /// Directories that say what runs, and as whom. They come with the verified root: kept, whoever wrote
 /// to one of them once would have every later boot. Their parents are refused with them.
-const DECIDES: [&str; 15] = [
+const DECIDES: [&str; 29] = [
+    "/etc/alternatives",
+    "/etc/apt",
+    "/etc/binfmt.d",
     "/etc/credstore",
     "/etc/credstore.encrypted",
+    "/etc/cron.d",
+    "/etc/cron.daily",
+    "/etc/cron.hourly",
+    "/etc/cron.monthly",
+    "/etc/cron.weekly",
     "/etc/dbus-1",
     "/etc/default",
+    "/etc/environment.d",
     "/etc/init.d",
     "/etc/ld.so.conf.d",
     "/etc/modprobe.d",
     "/etc/modules-load.d",
+    "/etc/network",
+    "/etc/nftables.d",
     "/etc/pam.d",
+    "/etc/polkit-1",
     "/etc/profile.d",
     "/etc/security",
+    "/etc/sudoers.d",
     "/etc/sysctl.d",
     "/etc/systemd",
     "/etc/tmpfiles.d",
     "/etc/udev",
+    "/var/spool/cron",
 ];
 
 /// What may be kept all the same: addresses differ from device to device, and run nothing.
