@@ -116,7 +116,7 @@ impl Subject {
             files.extend(tools.packages.iter().map(|package| of_package(Kind::Tool, package)));
         }
         files.extend(self.payloads(workshop, progress)?);
-        files.extend(self.keys(workshop)?);
+        files.extend(self.keys(workshop, progress)?);
         for signed in &lock.signed {
             files.extend(self.proof(signed, &mirrors, workshop, progress)?);
         }
@@ -143,7 +143,8 @@ impl Subject {
         Ok(items)
     }
 
-    fn keys(&self, workshop: &Workshop) -> Result<Vec<Item>, Failure> {
+    /// Keys, as far as they are at hand: builds do not need them.
+    fn keys(&self, workshop: &Workshop, progress: &dyn Progress) -> Result<Vec<Item>, Failure> {
         let mut items = Vec::new();
         let mut keep = |name: String, bytes: &[u8]| -> Result<(), Failure> {
             let (sha256, _) = workshop.store().insert(bytes)?;
@@ -154,7 +155,13 @@ impl Subject {
             keep(format!("{archive} {fingerprint}"), bytes)?;
         }
         for archive in self.project.iter().flat_map(|project| &project.recipe.archives) {
-            let bytes = beside::key_file(self.project.as_ref().expect("its archives"), archive, workshop)?;
+            let project = self.project.as_ref().expect("its archives");
+            let Ok(bytes) = beside::key_file(project, archive, workshop) else {
+                let name = &archive.name;
+                progress
+                    .warn(&format!("the key of `{name}` cannot be had any more: the export does without it"));
+                continue;
+            };
             keep(format!("{} {}", archive.name, archive.key.fingerprint), &bytes)?;
         }
         Ok(items)
@@ -196,7 +203,8 @@ impl Subject {
         progress: &dyn Progress,
     ) -> Result<Vec<Item>, Failure> {
         let beside = match &self.project {
-            Some(project) => beside::gather(project, workshop)?,
+            // A key that cannot be had proves nothing.
+            Some(project) => beside::gather(project, workshop).unwrap_or_default(),
             None => beside::Beside::default(),
         };
         // Of a vendor whose recipe was not named, nobody here knows the keys.

@@ -194,9 +194,9 @@ fn named_locks(subjects: &[PathBuf]) -> Vec<PathBuf> {
     subjects.iter().flat_map(both).flatten().collect()
 }
 
-/// The locks of the project around this folder; none where there is no project.
+/// The locks of the project around this folder. Where there is none, nobody says what is to be kept.
 fn found_locks() -> Result<Vec<PathBuf>, Failure> {
-    let Ok(shelf) = project::shelf(&ProjectFiles, Path::new(".")) else { return Ok(Vec::new()) };
+    let shelf = project::shelf(&ProjectFiles, Path::new("."))?;
     let folder = shelf.root.join("recipes");
     Ok(files::list(&folder, &[".lock"])?)
 }

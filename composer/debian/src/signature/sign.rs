@@ -57,13 +57,25 @@ pub fn detached(
     let unfit = |error: openpgp::anyhow::Error| SignError::Unfit(error.to_string());
     let valid = certificate.with_policy(&policy, now).map_err(unfit)?;
     valid.alive().map_err(unfit)?;
-    let mut keys = valid.keys().alive().revoked(false).for_signing().secret();
-    let key = keys.next().ok_or_else(|| SignError::Unfit("none of its keys".to_owned()))?;
-    let mut key = key.key().clone();
-    if !key.has_unencrypted_secret() {
-        let password = Password::from(passphrase.ok_or(SignError::Locked)?);
-        key = key.decrypt_secret(&password).map_err(|_| SignError::Passphrase)?;
+    let password = passphrase.map(Password::from);
+    // The primary key of a certificate may be a stub, and its owner elsewhere: the first that opens signs.
+    let mut why = SignError::Unfit("none of its keys".to_owned());
+    let mut opened = None;
+    for key in valid.keys().alive().revoked(false).for_signing().secret() {
+        let key = key.key().clone();
+        if key.has_unencrypted_secret() {
+            opened = Some(key);
+        } else if let Some(password) = &password {
+            opened = key.decrypt_secret(password).ok();
+            why = SignError::Passphrase;
+        } else {
+            why = SignError::Locked;
+        }
+        if opened.is_some() {
+            break;
+        }
     }
+    let key = opened.ok_or(why)?;
     let sign = |error: openpgp::anyhow::Error| SignError::Sign(error.to_string());
     let pair = key.into_keypair().map_err(sign)?;
     let mut signature = Vec::new();
