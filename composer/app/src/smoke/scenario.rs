@@ -128,6 +128,8 @@ pub enum Tpm {
 pub enum Expect {
     /// The guest's side starts, and the boot ends.
     Healthy,
+    /// The same, and before the guest's side starts the machine may start again by itself, once.
+    HealthyRestarting,
     /// The guest's side does not start.
     Down,
 }

@@ -216,7 +216,7 @@ impl<'a> Session<'a> {
     fn boot(&mut self, guest: &dyn Guest, boot: &Boot) -> Result<(), Broken> {
         let began = guest.elapsed();
         let arrived = match boot.expect {
-            Expect::Healthy => self.wait_for_boot(guest, boot),
+            Expect::Healthy | Expect::HealthyRestarting => self.wait_for_boot(guest, boot),
             Expect::Down => self.wait_down(guest, boot),
         };
         let asserting = self.asserting(boot);

@@ -66,7 +66,11 @@ fn boot(doc: &BootDoc, before: Option<&BootDoc>, checker: &mut Checker) -> Optio
         }
         (Some(by), Some(before)) => arrival(by, doc, before, checker),
     };
-    let outcomes = [("healthy", Expect::Healthy), ("down", Expect::Down)];
+    let outcomes = [
+        ("healthy", Expect::Healthy),
+        ("healthy-restarting", Expect::HealthyRestarting),
+        ("down", Expect::Down),
+    ];
     let expect = word(doc.expect.as_ref(), "expect", outcomes, checker);
     let console: Vec<Option<String>> =
         doc.console.iter().flatten().map(|text| checker.sentence(Some(text), "console")).collect();

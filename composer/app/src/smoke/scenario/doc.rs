@@ -55,7 +55,8 @@ pub(super) struct BootDoc {
     /// What is done to the disk before: flip-root, foreign-swap, twin-disk.
     #[schemars(with = "Option<Vec<String>>")]
     pub prepare: Option<Vec<Text>>,
-    /// What is to come of it: healthy (default), down (the guest's side does not start).
+    /// What is to come of it: healthy (default), healthy-restarting (it may start again by itself, once, before), down (the
+    /// guest's side does not start).
     #[schemars(with = "Option<String>")]
     pub expect: Option<Text>,
     /// Words that must appear on the console.

@@ -4,7 +4,7 @@ use goni_model::report::{BootReport, Outcome};
 
 use crate::host::qemu::Event;
 use crate::smoke::protocol::{self, Said};
-use crate::smoke::scenario::{Boot, RECOVERY_KEY, Typed};
+use crate::smoke::scenario::{Boot, Expect, RECOVERY_KEY, Typed};
 use crate::smoke::session::{
     Broken, GRACE, Guest, QUIET, START, Session, broken, deaf, milliseconds, recovery, silent, start_after,
 };
@@ -84,6 +84,7 @@ impl Session<'_> {
         let began = guest.elapsed();
         let since = || guest.elapsed().saturating_sub(began);
         let mut limit = START;
+        let mut may_restart = boot.expect == Expect::HealthyRestarting;
         let mut waited_for = "the guest's side of the checks starts";
         loop {
             let left = limit.saturating_sub(since());
@@ -96,6 +97,12 @@ impl Session<'_> {
                 Event::Kernel if report.kernel_milliseconds.is_none() => {
                     report.kernel_milliseconds = Some(milliseconds(since()));
                     limit = limit.max(start_after(since()));
+                    continue;
+                }
+                Event::Kernel if may_restart && report.started_milliseconds.is_none() => {
+                    may_restart = false;
+                    // It takes as long once more.
+                    limit = limit.saturating_add(since());
                     continue;
                 }
                 other => return Err(broken(other)),

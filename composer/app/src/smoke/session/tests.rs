@@ -248,6 +248,27 @@ fn a_guest_that_boots_over_and_over_is_noticed_at_its_second_kernel() {
 }
 
 #[test]
+fn one_restart_is_allowed_where_it_belongs_to_the_boot_and_no_second_and_no_later_one() {
+    const RESTARTING: &str = "[[boot]]\nname = \"first\"\nexpect = \"healthy-restarting\"\n";
+    let checks = [check("x", &["first"])];
+    let kernels = |count| (0..count).map(|_| Step::Does(Event::Kernel)).collect::<Vec<_>>();
+    for (count, expected) in [(1, Ok(())), (2, Ok(())), (3, Err(Broken::Restarted))] {
+        let mut part = kernels(count);
+        if expected.is_ok() {
+            part.extend([
+                started("b1"),
+                settled("b1"),
+                Step::Hears("check x first 60"),
+                verdict("b1", "x", "passed"),
+            ]);
+        }
+        assert_eq!(play(&checks, RESTARTING, part).0, expected, "{count}");
+    }
+    let late = [kernels(1), vec![started("b1"), Step::Does(Event::Kernel)]].into_iter().flatten().collect();
+    assert_eq!(play(&checks, RESTARTING, late).0, Err(Broken::Restarted));
+}
+
+#[test]
 fn a_canary_is_told_to_the_check_that_spreads_it_and_to_no_other() {
     let canary = Check { host: vec![Assertion::Canary], ..check("c", &["first"]) };
     let part = vec![
