@@ -55,7 +55,7 @@ pub(super) struct BootDoc {
     /// What is done to the disk before: flip-root, foreign-swap, twin-disk.
     #[schemars(with = "Option<Vec<String>>")]
     pub prepare: Option<Vec<Text>>,
-    /// What is to come of it: healthy (default), healthy-restarting (it may start again by itself, once, before), down (the
+    /// What is to come of it: healthy (default), healthy-restarting (it may start again by itself, once, after the words on its console), down (the
     /// guest's side does not start).
     #[schemars(with = "Option<String>")]
     pub expect: Option<Text>,

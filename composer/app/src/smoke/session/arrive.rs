@@ -99,7 +99,10 @@ impl Session<'_> {
                     limit = limit.max(start_after(since()));
                     continue;
                 }
-                Event::Kernel if may_restart && report.started_milliseconds.is_none() => {
+                // Only once the console said why.
+                Event::Kernel
+                    if may_restart && dialogue.is_over() && report.started_milliseconds.is_none() =>
+                {
                     may_restart = false;
                     // It takes as long once more.
                     limit = limit.saturating_add(since());
@@ -198,5 +201,3 @@ fn blank(boot: &Boot) -> BootReport {
         told: String::new(),
     }
 }
-
-impl Session<'_> {}

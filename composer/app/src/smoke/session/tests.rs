@@ -249,9 +249,16 @@ fn a_guest_that_boots_over_and_over_is_noticed_at_its_second_kernel() {
 
 #[test]
 fn one_restart_is_allowed_where_it_belongs_to_the_boot_and_no_second_and_no_later_one() {
-    const RESTARTING: &str = "[[boot]]\nname = \"first\"\nexpect = \"healthy-restarting\"\n";
+    const RESTARTING: &str =
+        "[[boot]]\nname = \"first\"\nexpect = \"healthy-restarting\"\nconsole = [\"why\"]\n";
     let checks = [check("x", &["first"])];
-    let kernels = |count| (0..count).map(|_| Step::Does(Event::Kernel)).collect::<Vec<_>>();
+    let words = || Step::Does(Event::Words("why".into()));
+    // The words come between the first kernel and the next.
+    let kernels = |count| {
+        let mut steps: Vec<Step> = (0..count).map(|_| Step::Does(Event::Kernel)).collect();
+        steps.insert(1, words());
+        steps
+    };
     for (count, expected) in [(1, Ok(())), (2, Ok(())), (3, Err(Broken::Restarted))] {
         let mut part = kernels(count);
         if expected.is_ok() {
@@ -266,6 +273,8 @@ fn one_restart_is_allowed_where_it_belongs_to_the_boot_and_no_second_and_no_late
     }
     let late = [kernels(1), vec![started("b1"), Step::Does(Event::Kernel)]].into_iter().flatten().collect();
     assert_eq!(play(&checks, RESTARTING, late).0, Err(Broken::Restarted));
+    let silent = vec![Step::Does(Event::Kernel), Step::Does(Event::Kernel), words()];
+    assert_eq!(play(&checks, RESTARTING, silent).0, Err(Broken::Restarted));
 }
 
 #[test]
