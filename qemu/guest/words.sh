@@ -67,7 +67,7 @@ device_of() {
 # state_device: the block device that the state is on: its partition, or what a key opens of it.
 state_device() {
     case $encryption in
-        none) readlink -f "/dev/disk/by-partuuid/$state_uuid" ;;
+        none) readlink -f "/dev/goni/$state_uuid" ;;
         *) readlink -f /dev/mapper/state ;;
     esac
 }

@@ -194,7 +194,8 @@ fn preparations_change_the_overlay_alone_and_what_they_plant_is_watched() {
     let disk = DiskFile::open(&second).unwrap();
     let table = gpt::read(&mut disk.whole().unwrap(), disk.size().unwrap(), SECTORS).unwrap();
     let found: Vec<_> = table.partitions.iter().map(|found| (found.guid, found.type_guid)).collect();
-    assert_eq!(found, [(derived_uuid(&["test", "swap"]), Role::Swap.type_guid(Arch::Amd64))]);
+    let twins_of = |role: Role| (derived_uuid(&["test", role.name()]), role.type_guid(Arch::Amd64));
+    assert_eq!(found, [Role::Swap, Role::State].map(twins_of));
 
     device.write(Role::Swap, foreign.size.get() - 1, "-P 0x77", 1);
     let mut bytes = fs::read(&second).unwrap();

@@ -146,9 +146,9 @@ const LINKS: [(&str, &str); 10] = [
 /// Directories that something is mounted on or made in.
 const DIRECTORIES: [&str; 9] = ["dev", "etc", "proc", "run", "sys", "sysroot", "tmp", "usr/lib64", "var"];
 
-/// Units of ours; [`StateDevice::fill_in`] says where the state is.
+/// Units of ours; [`StateDevice::fill_in`] says where the state is, in names and texts.
 const OWN_UNITS: [(&str, &str); 9] = [
-    ("dev-mapper-state.device.d/patience.conf", include_str!("initrd/units/patience.conf")),
+    ("@STATE-UNIT@.device.d/patience.conf", include_str!("initrd/units/patience.conf")),
     ("emergency.service", include_str!("initrd/units/emergency.service")),
     ("goni-identity.service", include_str!("initrd/units/goni-identity.service")),
     ("goni-reset.service", include_str!("initrd/units/goni-reset.service")),
@@ -407,7 +407,7 @@ pub(crate) fn cut(
         initrd.take(source, &path(&format!("usr/lib/udev/rules.d/{rule}")))?;
     }
     for (name, text) in OWN_UNITS {
-        let place = units.join(name.as_bytes()).map_err(InitrdError::Path)?;
+        let place = units.join(state.fill_in(name).as_bytes()).map_err(InitrdError::Path)?;
         initrd.file(&place, state.fill_in(text).into_bytes())?;
     }
     if let Some(partition) = foreign {

@@ -184,7 +184,7 @@ pub fn write_tables(
         "# Written by goni-compose. The root is not here: the kernel command line names it by its hash.\n\
          # The initrd mounts /var, whose changes are forgotten, and has checked the state partition.\n",
     );
-    let state = StateDevice { partition: uuid(Role::State), encryption: wanted.encryption }.source();
+    let state = StateDevice { partition: uuid(Role::State), encryption: wanted.encryption }.path();
     for (index, Persistent { place, name, .. }) in persist::all(&wanted.persist).into_iter().enumerate() {
         // Any of them grows the file system, if its device has grown, once it is mounted.
         let grow = if index == 0 { ",x-systemd.growfs" } else { "" };
@@ -371,7 +371,7 @@ mod tests {
             other => panic!("{other:?}"),
         };
         assert!(text("etc/fstab").contains(
-            "\nPARTUUID=00000000-0000-0000-0000-000000000000 /etc/goni ext4 rw,nosuid,nodev,noexec,noatime,X-mount.subdir=config 0 0\n"
+            "\n/dev/goni/00000000-0000-0000-0000-000000000000 /etc/goni ext4 rw,nosuid,nodev,noexec,noatime,X-mount.subdir=config 0 0\n"
         ));
         assert!(text("etc/fstab").contains(
             " /var/lib/foo ext4 rw,nosuid,nodev,noexec,noatime,X-mount.subdir=persist/var/lib/foo 0 0\n"

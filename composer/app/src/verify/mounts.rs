@@ -1,4 +1,4 @@
-//! The mount tables: state by its identifier and without programs, swap only through a key of one boot.
+//! The mount tables: state by its identifier on the root's disk and without programs, swap only through a key of one boot.
 //! Source: fstab(5), crypttab(5).
 
 use goni_disk::gpt::Partition;
@@ -32,7 +32,7 @@ pub(super) fn inspect(evidence: &Evidence<'_>) -> Verdict {
     let device = if evidence.state_is_encrypted() {
         STATE_MAPPING.to_owned()
     } else {
-        format!("PARTUUID={}", state.guid.hyphenated())
+        format!("/dev/goni/{}", state.guid.hyphenated())
     };
     inspect_state(&mounts, &device, &wished(root)?)?;
 

@@ -226,7 +226,8 @@ const BREAKAGES: &[(&str, Breakage, &str, &str)] = &[
     ("programs on the state partition", Breakage::Root(|root| edit(root, "etc/fstab", "noexec,", "")), "mounts", "no `noexec`"),
     ("programs in a kept directory", Breakage::Root(|root| edit(root, "etc/fstab", "noexec,noatime,X-mount.subdir=persist", "noatime,X-mount.subdir=persist")), "mounts", "no `noexec`"),
     ("a kept directory at another's place", Breakage::Root(|root| edit(root, "etc/fstab", "subdir=persist/var/lib/kept", "subdir=data")), "mounts", "no `X-mount.subdir=persist/var/lib/kept`"),
-    ("state by device name", Breakage::Table(|table| table.partitions[4].guid = Uuid::from_u128(9)), "mounts", "PARTUUID="),
+    ("the state of another", Breakage::Table(|table| table.partitions[4].guid = Uuid::from_u128(9)), "mounts", "/dev/goni/"),
+    ("state by an identifier of any disk", Breakage::Root(|root| edit(root, "etc/fstab", "/dev/goni/", "/dev/disk/by-partuuid/")), "mounts", "/dev/disk/by-partuuid/"),
     ("something in the swap partition", Breakage::Disk(|disk, layout| flip(disk, layout, Role::Swap, 5_000_000)), "swap-empty", "offset 5000000"),
     // The state.
     ("data of another", Breakage::State(|state| own(state, "data", 0, 700)), "state", "0700 0:700"),
@@ -244,7 +245,7 @@ const BREAKAGES: &[(&str, Breakage, &str, &str)] = &[
     ("a seed without settings", Breakage::Root(|root| { root.remove(&path("usr/share/goni/state/config/goni.env")).unwrap(); }), "state", "there is none"),
     ("a seed of something else", Breakage::Root(|root| add(root, "usr/share/goni/state/data/x", 0o600, b"x")), "state", "data/x 0600 0:0"),
     ("an encrypted state that is there already", Breakage::Root(|root| {
-        let state = format!("PARTUUID={}", partition_uuid(Role::State));
+        let state = format!("/dev/goni/{}", partition_uuid(Role::State));
         edit(root, "etc/fstab", &state, "/dev/mapper/state");
     }), "state", "something at offset"),
     ("a journal to replay", Breakage::Disk(|disk, layout| {

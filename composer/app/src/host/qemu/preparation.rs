@@ -52,7 +52,9 @@ impl RunDirectory {
             }
             Preparation::ForeignSwap => {
                 let offset = offset(Role::Swap)?;
-                let (inside, sha256) = self.foreign(toolbox, system)?;
+                let inside = self.foreign(toolbox, system)?;
+                let foreign = files::read_capped(&self.outside(&inside), FOREIGN.get())?;
+                let sha256 = Sha256Digest::of(&foreign);
                 let (from, length) = (inside.display(), FOREIGN.get());
                 let write = format!("write -q -s {from} {} {length}", offset.get());
                 self.write_to_disk(&write, toolbox, system)?;
@@ -61,19 +63,22 @@ impl RunDirectory {
             }
             Preparation::TwinDisk => {
                 offset(Role::Swap)?;
-                let (foreign, sha256) = self.foreign(toolbox, system)?;
-                let bytes = files::read_capped(&self.outside(&foreign), FOREIGN.get())?;
+                let foreign = self.foreign(toolbox, system)?;
+                let foreign = files::read_capped(&self.outside(&foreign), FOREIGN.get())?;
                 let second = Path::new(INSIDE).join("second.raw");
-                let swap =
-                    table.partitions.iter().find(|found| found.type_guid == Role::Swap.type_guid(arch));
-                let twin = twin(swap, sectors);
-                self.write_second(&self.outside(&second), &twin, &bytes)?;
+                let original = |role: Role| {
+                    table.partitions.iter().find(move |found| found.type_guid == role.type_guid(arch))
+                };
+                let originals: Vec<&Partition> =
+                    [Role::Swap, Role::State].into_iter().filter_map(original).collect();
+                let foreign = foreign.repeat(originals.len());
+                self.write_second(&self.outside(&second), &twin(&originals, sectors), &foreign)?;
                 let planted = Planted {
                     preparation,
                     second_disk: Some(second.clone()),
                     offset: ON_SECOND,
-                    size: FOREIGN,
-                    sha256,
+                    size: ByteCount::new(to_u64(foreign.len())),
+                    sha256: Sha256Digest::of(&foreign),
                 };
                 Ok(Prepared { planted: Some(planted), second_disk: Some(second) })
             }
@@ -101,8 +106,8 @@ impl RunDirectory {
         Ok(())
     }
 
-    /// Somebody's file system, as a file that tools see, and its digest.
-    fn foreign(&self, toolbox: &Toolbox, system: &System) -> Result<(PathBuf, Sha256Digest), QemuError> {
+    /// Somebody's file system, as a file that tools see.
+    fn foreign(&self, toolbox: &Toolbox, system: &System) -> Result<PathBuf, QemuError> {
         let inside = Path::new(INSIDE).join("foreign.raw");
         let make = self
             .command(toolbox, "mke2fs")?
@@ -111,8 +116,7 @@ impl RunDirectory {
             .arg(format!("{}k", FOREIGN.get() >> 10))
             .timeout(TOOL_LIMIT);
         system.run(&make)?.success(&make)?;
-        let bytes = files::read_capped(&self.outside(&inside), FOREIGN.get())?;
-        Ok((inside, Sha256Digest::of(&bytes)))
+        Ok(inside)
     }
 
     fn write_second(&self, path: &Path, table: &Table, foreign: &[u8]) -> Result<(), QemuError> {
@@ -128,15 +132,18 @@ impl RunDirectory {
     }
 }
 
-/// The table of a disk whose one partition says that it is that one.
-fn twin(original: Option<&Partition>, sectors: SectorSize) -> Table {
-    let lba = |bytes: ByteCount| Lba::new(bytes.get() / sectors.get());
-    let last = Lba::new(lba(ON_SECOND).get() + lba(FOREIGN).get() - 1);
-    let twin = original.map(|original| Partition { first: lba(ON_SECOND), last, ..original.clone() });
+/// The table of a disk whose partitions, one behind the other, say that they are those.
+fn twin(originals: &[&Partition], sectors: SectorSize) -> Table {
+    let lba = |bytes: u64| Lba::new(bytes / sectors.get());
+    let twin = |(index, original): (usize, &&Partition)| {
+        let begin = ON_SECOND.get() + to_u64(index) * FOREIGN.get();
+        let (first, behind) = (lba(begin), lba(begin + FOREIGN.get()));
+        Partition { first, last: Lba::new(behind.get() - 1), ..(*original).clone() }
+    };
     Table {
         disk_guid: derived_uuid(&["twin disk"]),
         sector_size: sectors,
-        partitions: twin.into_iter().collect(),
+        partitions: originals.iter().enumerate().map(twin).collect(),
         in_mbr: None,
     }
 }

@@ -13,20 +13,12 @@ pub struct StateDevice {
 }
 
 impl StateDevice {
-    /// What `/etc/fstab` mounts.
-    #[must_use]
-    pub fn source(&self) -> String {
-        match self.encryption {
-            StateEncryption::None => format!("PARTUUID={}", self.partition.hyphenated()),
-            StateEncryption::Tpm2 { .. } => self.path(),
-        }
-    }
-
-    /// Its path.
+    /// Its path: what `/etc/fstab` and units mount.
     #[must_use]
     pub fn path(&self) -> String {
         match self.encryption {
-            StateEncryption::None => format!("/dev/disk/by-partuuid/{}", self.partition.hyphenated()),
+            // Not by-partuuid: another disk may have a partition of this identifier, too.
+            StateEncryption::None => format!("/dev/goni/{}", self.partition.hyphenated()),
             // Also where a device without a TPM may keep it in plaintext: then it leads straight through.
             StateEncryption::Tpm2 { .. } => "/dev/mapper/state".to_owned(),
         }
@@ -61,12 +53,12 @@ mod tests {
     #[test]
     fn a_plain_state_is_named_by_its_partition_and_an_encrypted_one_by_its_mapping() {
         let plain = StateDevice { partition: Uuid::nil(), encryption: StateEncryption::None };
-        assert_eq!(plain.source(), "PARTUUID=00000000-0000-0000-0000-000000000000");
-        assert_eq!(plain.unit(), r"dev-disk-by\x2dpartuuid-00000000\x2d0000\x2d0000\x2d0000\x2d000000000000");
+        assert_eq!(plain.path(), "/dev/goni/00000000-0000-0000-0000-000000000000");
+        assert_eq!(plain.unit(), r"dev-goni-00000000\x2d0000\x2d0000\x2d0000\x2d000000000000");
         let encryption = StateEncryption::Tpm2 { without_tpm: WithoutTpm::Plaintext };
         let encrypted = StateDevice { encryption, ..plain };
         assert_eq!(
-            (encrypted.source(), encrypted.unit()),
+            (encrypted.path(), encrypted.unit()),
             ("/dev/mapper/state".into(), "dev-mapper-state".into())
         );
         assert_eq!(
