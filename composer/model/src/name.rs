@@ -128,6 +128,15 @@ name! {
 }
 
 name! {
+    /// Device nodes by the group of their driver in `/proc/devices`. Source: systemd.resource-control(5), `DeviceAllow=`.
+    DeviceGroup, "a group of devices",
+    "write `char-` or `block-` and a name of /proc/devices, such as `char-drm`",
+    |text| text.len() <= 64
+        && text.strip_prefix("char-").or(text.strip_prefix("block-")).is_some_and(|group| !group.is_empty())
+        && text.bytes().all(|b| b.is_ascii_alphanumeric() || b"_-".contains(&b))
+}
+
+name! {
     /// What a device says of itself, so that a driver can be found for it: its file `modalias` in /sys.
     Modalias, "a modalias", "write what the device's file `modalias` in /sys says, such as `pci:v00008086d…`",
     |text| (3..=1024).contains(&text.len())
@@ -455,6 +464,14 @@ mod tests {
             assert!(text.parse::<DebPattern>().is_err(), "{text}");
         }
         assert!("debs/*.deb".parse::<DebPattern>().is_ok());
+    }
+
+    #[test]
+    fn groups_of_devices_say_of_which_kind_they_are() {
+        for text in ["drm", "char-", "block-a b", "/dev/dri", "tty-drm", "char-*"] {
+            assert!(text.parse::<DeviceGroup>().is_err(), "{text}");
+        }
+        assert!("char-nvidia-uvm".parse::<DeviceGroup>().is_ok());
     }
 
     #[test]

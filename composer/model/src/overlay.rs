@@ -15,7 +15,7 @@ use crate::document::checker::Checker;
 use crate::document::fault::Fault;
 use crate::document::source::{FileId, Sources};
 use crate::document::{self, shape};
-use crate::name::{ImagePath, Mode, Name, PackageName, UnitName, UserName};
+use crate::name::{DeviceGroup, ImagePath, Mode, Name, PackageName, UnitName, UserName};
 use crate::overlay::doc::OverlayDoc;
 use crate::port::Port;
 
@@ -42,6 +42,8 @@ pub struct Overlay {
     pub volatile: Vec<ImagePath>,
     /// Sockets that its units listen at, sorted.
     pub listens: Vec<Port>,
+    /// Devices that goni-http may use for it, sorted.
+    pub devices: Vec<DeviceGroup>,
 }
 
 /// How one path of the tree differs from the rule.

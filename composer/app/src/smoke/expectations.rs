@@ -9,7 +9,7 @@ use goni_model::arch::Arch;
 use goni_model::digest::Sha256Digest;
 use goni_model::layout::Role;
 use goni_model::modules::Modules;
-use goni_model::name::{ImagePath, ModuleName};
+use goni_model::name::{DeviceGroup, ImagePath, ModuleName};
 use goni_model::port::Port;
 use goni_model::recipe::{Iommu, LockMemory, StateEncryption, Swap};
 use goni_model::size::SectorSize;
@@ -45,6 +45,8 @@ pub struct Promises {
     pub iommu: Iommu,
     /// The sockets that its units listen at, sorted.
     pub listens: Vec<Port>,
+    /// The devices that goni-http may use, sorted.
+    pub devices: Vec<DeviceGroup>,
     /// The ports that are open to the network, sorted.
     pub open: Vec<Port>,
     /// How much memory the service may lock.
@@ -70,13 +72,16 @@ impl Promises {
         let recipe = &project.recipe;
         let overlays = project.overlays.iter().map(|loaded| &loaded.overlay);
         let volatile: BTreeSet<&ImagePath> = overlays.clone().flat_map(|overlay| &overlay.volatile).collect();
-        let listens: BTreeSet<Port> = overlays.flat_map(|overlay| overlay.listens.iter().copied()).collect();
+        let listens: BTreeSet<Port> =
+            overlays.clone().flat_map(|overlay| overlay.listens.iter().copied()).collect();
+        let devices: BTreeSet<&DeviceGroup> = overlays.flat_map(|overlay| &overlay.devices).collect();
         Self {
             arch: project.target.arch,
             swap: !matches!(recipe.swap, Swap::None),
             goni_http: recipe.payloads.keys().any(|name| name.as_str() == "goni-http"),
             iommu: recipe.kernel.iommu,
             listens: listens.into_iter().collect(),
+            devices: devices.into_iter().cloned().collect(),
             open: recipe.network.open.clone(),
             lock_memory: recipe.service.lock_memory,
             persist: recipe.state.persist.clone(),
@@ -185,6 +190,7 @@ impl Expectations {
         let paths = |paths: &[ImagePath]| paths.iter().map(ImagePath::as_str).collect::<Vec<_>>().join(" ");
         let names =
             |modules: &[ModuleName]| modules.iter().map(ModuleName::as_str).collect::<Vec<_>>().join(" ");
+        let devices: Vec<&str> = promises.devices.iter().map(DeviceGroup::as_str).collect();
         let options = promises
             .modules
             .options
@@ -197,6 +203,7 @@ impl Expectations {
             ("swap", u8::from(promises.swap).to_string()),
             ("iommu", promises.iommu.name().to_owned()),
             ("listens", words(&promises.listens)),
+            ("devices", devices.join(" ")),
             ("open", words(&promises.open)),
             (
                 "lock_memory",
@@ -238,6 +245,7 @@ mod tests {
         Promises {
             iommu: Iommu::Strict,
             listens: vec!["53/udp".parse().unwrap(), "7000/tcp".parse().unwrap()],
+            devices: vec!["char-accel".parse().unwrap(), "char-drm".parse().unwrap()],
             lock_memory: LockMemory::Most("1MiB".parse().unwrap()),
             persist: vec!["/var/lib/it's".parse().unwrap()],
             volatile: vec!["/var/cache".parse().unwrap(), "/var/tmp".parse().unwrap()],
@@ -287,8 +295,8 @@ mod tests {
         let expectations = Expectations { root_hash: None, state: None, promises: promises() };
         assert_eq!(
             expectations.values(),
-            "root_hash=''\nstate_uuid=''\nswap='0'\niommu='strict'\nlistens='53/udp 7000/tcp'\nopen=''\n\
-             lock_memory='1048576'\npersist='/var/lib/it'\\''s'\nvolatile='/var/cache /var/tmp'\nmodules_load=''\nmodules_deny=''\n\
+            "root_hash=''\nstate_uuid=''\nswap='0'\niommu='strict'\nlistens='53/udp 7000/tcp'\n\
+             devices='char-accel char-drm'\nopen=''\nlock_memory='1048576'\npersist='/var/lib/it'\\''s'\nvolatile='/var/cache /var/tmp'\nmodules_load=''\nmodules_deny=''\n\
              modules_options=''\nencryption='none'\n"
         );
     }

@@ -18,6 +18,7 @@ pub(crate) fn promises() -> Promises {
         goni_http: false,
         iommu: Iommu::Lazy,
         listens: Vec::new(),
+        devices: Vec::new(),
         open: Vec::new(),
         volatile: Vec::new(),
         lock_memory: LockMemory::Unlimited,

@@ -38,6 +38,7 @@ pub(super) fn check<'k>(
         checker.fault_at(text, message);
     }
     let listens = checker.set(doc.listens.as_ref());
+    let devices = checker.set(doc.devices.as_ref());
     Some(Overlay {
         name,
         summary: summary?,
@@ -49,6 +50,7 @@ pub(super) fn check<'k>(
         units,
         volatile,
         listens,
+        devices,
     })
 }
 

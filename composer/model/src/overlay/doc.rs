@@ -41,6 +41,9 @@ pub struct OverlayDoc {
     /// Sockets that its units listen at, such as "7000/tcp".
     #[schemars(with = "Option<Vec<String>>")]
     pub listens: Option<Vec<Text>>,
+    /// Devices that goni-http may use for it, as DeviceAllow= of its units has them: "char-drm".
+    #[schemars(with = "Option<Vec<String>>")]
+    pub devices: Option<Vec<Text>>,
 }
 
 /// How one path differs from the rule.
